@@ -1,0 +1,1 @@
+"""Resilience for Python, made first for long GPU jobs."""

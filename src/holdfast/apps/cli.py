@@ -1,0 +1,240 @@
+"""The commands and their options. What they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from holdfast.apps.exits import Exit
+from holdfast.errors import BadInputError
+
+EPILOG = (
+    "Exit codes: 0 all done; 1 some jobs failed; 2 bad input; 3 no server; "
+    "70 a bug in Holdfast; 130 stopped with Ctrl-C."
+)
+_SERVER = click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    required=True,
+    metavar="URL",
+    help="A ComfyUI server, such as http://127.0.0.1:8188. Give it once for each server.",
+)
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="holdfast")
+def cli() -> None:
+    """Get every picture that can be made out of ComfyUI, and lose nothing."""
+
+
+@cli.command(epilog=EPILOG)
+@click.argument("workflows", nargs=-1, required=True, metavar="WORKFLOW.json...")
+@_SERVER
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NODE.INPUT=VALUE",
+    help="Set an input, as in 3.seed=5, seed=5 or 6.text='a cat'. A value @FILE uploads the file.",
+)
+@click.option(
+    "--count",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Run each workflow so often; every further run raises its seeds by one.",
+)
+@click.option(
+    "--output",
+    default="output",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the files. Nothing in it is ever overwritten.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option(
+    "--idle",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds without any progress after which a running job counts as stalled.",
+)
+@click.option(
+    "--deadline",
+    default=None,
+    type=click.FloatRange(min=0.1),
+    help="Seconds each job may take, retries and waiting included.  [default: no limit]",
+)
+@click.option(
+    "--reach",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(min=0.0),
+    help="Seconds all servers may be unreachable during the run before jobs fail.",
+)
+@click.option(
+    "--wait",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(min=0.0),
+    help="Seconds to wait for a first server at the start.",
+)
+def run(
+    workflows: tuple[str, ...],
+    servers: tuple[str, ...],
+    settings: tuple[str, ...],
+    count: int,
+    output: Path,
+    *,
+    as_json: bool,
+    idle: float,
+    deadline: float | None,
+    reach: float,
+    wait: float,
+) -> None:
+    """Run workflows (API format) on the servers and bring the files home."""
+    from holdfast.apps.run import Order, carry_out
+
+    order = Order.read(workflows, settings, count, output)
+    sys.exit(
+        carry_out(
+            order,
+            servers,
+            as_json=as_json,
+            idle=idle,
+            deadline=deadline,
+            reach=reach,
+            wait=wait,
+        )
+    )
+
+
+@cli.command(epilog=EPILOG)
+@_SERVER
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option(
+    "--seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="How long an idle server may take for a tiny test graph.",
+)
+def doctor(servers: tuple[str, ...], *, as_json: bool, seconds: float) -> None:
+    """Examine servers: are they alive, do their workers work, what is wrong."""
+    from holdfast.apps.doctor import examine_all
+
+    sys.exit(examine_all(servers, as_json=as_json, seconds=seconds))
+
+
+@cli.command(epilog=EPILOG)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8188,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="A TOML file that says what goes wrong, and when.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where the server keeps input, output and temp.  [default: a temporary folder]",
+)
+@click.option(
+    "--vram",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Pretended graphics memory, in GiB.",
+)
+@click.option("--cpu", is_flag=True, help="Fail like a server without a GPU.")
+@click.option(
+    "--step-seconds",
+    default=0.02,
+    show_default=True,
+    type=click.FloatRange(min=0.0),
+    help="How long one sampling step takes.",
+)
+def standin(
+    host: str,
+    port: int,
+    faults: Path | None,
+    folder: Path | None,
+    vram: float,
+    *,
+    cpu: bool,
+    step_seconds: float,
+) -> None:
+    """Run a stand-in ComfyUI server: the real protocol, painted pictures, faults on demand."""
+    from holdfast.apps.standin import serve
+
+    sys.exit(
+        serve(
+            host=host,
+            port=port,
+            faults=faults,
+            folder=folder,
+            vram=vram,
+            cpu=cpu,
+            step_seconds=step_seconds,
+        )
+    )
+
+
+@cli.command(epilog=EPILOG)
+@click.option(
+    "--output",
+    default="holdfast-demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the pictures and the contact sheet.",
+)
+@click.option("--seed", default=1, show_default=True, type=int, help="Seed of the pictures.")
+def demo(output: Path, seed: int) -> None:
+    """Push real workflows through three stand-in servers that fail in every way."""
+    from holdfast.apps.demo import show
+
+    sys.exit(show(output, seed=seed))
+
+
+def run_cli() -> None:
+    """Run the command line; every expected error is one line and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.stderr.write("holdfast: stopped\n")
+        code = Exit.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BadInputError as error:
+        sys.stderr.write(f"holdfast: {one_line(str(error))}\n")
+        code = Exit.BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("holdfast: stopped\n")
+        code = Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain again while closing it.
+        sys.stderr.close()
+        code = Exit.SOME_FAILED
+    except Exception:  # noqa: BLE001 - the last resort: a bug, shown as one
+        traceback.print_exc()
+        sys.stderr.write("holdfast: this is a bug in Holdfast; please report it with these lines\n")
+        code = Exit.BUG
+    sys.exit(int(code or 0))
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks."""
+    return " ".join(text.split())

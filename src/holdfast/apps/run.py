@@ -1,0 +1,205 @@
+"""`holdfast run`: an order of jobs, carried out on the servers, with an account at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from holdfast.apps.account import Account
+from holdfast.apps.exits import Exit
+from holdfast.apps.screen import Screen, screen_for
+from holdfast.apps.servers import greet
+from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, Workflow
+from holdfast.comfyui.outputs import prepare_folder
+from holdfast.errors import BadInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One job of an order."""
+
+    name: str
+    workflow: Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for: checked workflows, how often each, files to upload, where to."""
+
+    workflows: tuple[Workflow, ...]
+    count: int
+    output: Path
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, paths: Sequence[str], settings: Sequence[str], count: int, output: Path
+    ) -> Self:
+        """Load and check everything that was given.
+
+        Raises:
+            BadInputError: naming what is wrong and what would be right.
+        """
+        inputs: dict[str, Any] = {}
+        files: dict[str, Path] = {}
+        for setting in settings:
+            key, value = read_setting(setting)
+            if isinstance(value, Path):
+                files[key] = value
+            else:
+                inputs[key] = value
+        workflows = []
+        for path in paths:
+            workflow = Workflow.load(path)
+            try:
+                workflow = workflow.with_inputs(inputs)
+                for key in files:
+                    workflow.targets(key)
+            except BadInputError as error:
+                raise BadInputError(f"--set {error} (in {path})") from None
+            workflows.append(workflow)
+        return cls(tuple(workflows), count, prepare_folder(output), files)
+
+    def errands(self) -> Iterator[Errand]:
+        """The jobs, one by one; names are unique within the order."""
+        seen: dict[str, int] = {}
+        for workflow in self.workflows:
+            seen[workflow.name] = seen.get(workflow.name, 0) + 1
+            again = seen[workflow.name]
+            name = workflow.name if again == 1 else f"{workflow.name}-{again}"
+            for number in range(self.count):
+                label = f"{name}_{number + 1:0{max(3, len(str(self.count)))}d}"
+                moved = workflow.with_seeds_moved(number)
+                yield Errand(name if self.count == 1 else label, moved)
+
+    @property
+    def total(self) -> int:
+        """How many jobs there are."""
+        return len(self.workflows) * self.count
+
+
+def read_setting(setting: str) -> tuple[str, Any]:
+    """Read ``3.seed=5``: values are JSON where they can be, text where not, files after ``@``.
+
+    Raises:
+        BadInputError: there is no ``=`` in it, or the file does not exist.
+    """
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise BadInputError(f"--set {setting!r}: write it as NODE.INPUT=VALUE, such as 3.seed=5")
+    key = key.strip()
+    if text.startswith("@"):
+        path = Path(text[1:])
+        if not path.is_file():
+            raise BadInputError(f"--set {key}: there is no file {str(path)!r} to upload")
+        return key, path
+    try:
+        return key, json.loads(text)
+    except (ValueError, RecursionError):
+        return key, text
+
+
+def carry_out(
+    order: Order,
+    servers: Sequence[str],
+    *,
+    as_json: bool,
+    idle: float,
+    deadline: float | None,
+    reach: float,
+    wait: float,
+) -> Exit:
+    """Run the order to its end and give the account; returns the exit code."""
+    account = Account()
+    screen = screen_for(order.total, as_json=as_json)
+
+    def listen(event: object) -> None:
+        account.note(event)
+        screen.show(event)
+
+    comfy = ComfyUI(
+        *servers,
+        output_dir=order.output,
+        patience=Patience(idle=idle),
+        limits=Limits(),
+        reach_seconds=reach,
+        on_event=listen,
+    )
+    return asyncio.run(_carry_out(order, comfy, screen, account, deadline=deadline, wait=wait))
+
+
+async def _carry_out(
+    order: Order,
+    comfy: ComfyUI,
+    screen: Screen,
+    account: Account,
+    *,
+    deadline: float | None,
+    wait: float,
+) -> Exit:
+    stopped = False
+    main = asyncio.current_task()
+    assert main is not None  # noqa: S101 - asyncio.run made it
+
+    def stop() -> None:
+        nonlocal stopped
+        if stopped:
+            return  # already taking our jobs back; that is bounded in time
+        stopped = True
+        screen.say("stopping: taking our own jobs back from the servers ...")
+        main.cancel()
+
+    # Windows' event loops have no signal handlers; there Ctrl-C cancels through asyncio.run.
+    loop = asyncio.get_running_loop()
+    handled = sys.platform != "win32"
+    if handled:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+    try:
+        async with comfy:
+            greetings = await greet(comfy, wait=wait)
+            for each in greetings:
+                if each.problem is not None:
+                    screen.warn(each.problem)
+            if all(each.problem is not None for each in greetings):
+                return Exit.NO_SERVER
+            with screen:
+                await work_through(order, comfy, deadline=deadline)
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        main.uncancel()
+    finally:
+        if handled:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+    account.left_behind = comfy.left_behind
+    screen.account(account, order)
+    if stopped:
+        return Exit.INTERRUPTED
+    return Exit.OK if len(account.delivered) == order.total else Exit.SOME_FAILED
+
+
+async def work_through(order: Order, comfy: ComfyUI, *, deadline: float | None) -> None:
+    """Run all errands, a few more at a time than there are servers, so that none stands idle."""
+    errands = order.errands()
+
+    async def worker() -> None:
+        for errand in errands:
+            files = {key: path for key, path in order.files.items()}
+            try:
+                await comfy.run(
+                    errand.workflow, name=errand.name, files=files, deadline=deadline
+                )
+            except ComfyUIError:
+                continue  # the account has it from the events
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(order.total, 2 * len(comfy.servers) + 1)):
+            group.create_task(worker())

@@ -1,0 +1,352 @@
+"""Telling people what happens: live on a terminal, as plain lines elsewhere, as JSON on request."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from holdfast.apps.account import Account
+from holdfast.comfyui import Failure, RunResult, events
+from holdfast.comfyui.failures import node_name
+
+if TYPE_CHECKING:
+    from holdfast.apps.run import Order
+
+
+class Screen(Protocol):
+    """Where a run is told. Entered while jobs run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, event: object) -> None:
+        """Tell an event."""
+
+    def say(self, text: str) -> None:
+        """Tell something to people."""
+
+    def warn(self, text: str) -> None:
+        """Tell a problem, on standard error."""
+
+    def account(self, account: Account, order: Order) -> None:
+        """Tell how it all ended."""
+
+
+def screen_for(total: int, *, as_json: bool, live: bool | None = None) -> Screen:
+    """The screen that suits where the output goes."""
+    if as_json:
+        return JsonLines()
+    console = Console(highlight=False)
+    if live if live is not None else console.is_terminal:
+        return LiveScreen(total, console)
+    return PlainLines(console)
+
+
+def _error_line(text: str) -> None:
+    sys.stderr.write(f"holdfast: {' '.join(text.split())}\n")
+    sys.stderr.flush()
+
+
+class PlainLines:
+    """One line an event, for pipes and logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+    def show(self, event: object) -> None:
+        """Tell what matters; single steps of nodes do not."""
+        line = describe(event)
+        if line:
+            self.say(line)
+
+    def say(self, text: str) -> None:
+        """Tell something, with the seconds since the start."""
+        stamp = f"[{time.monotonic() - self._began:7.1f}s] "
+        self._console.print(stamp + text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Tell a problem, on standard error."""
+        _error_line(text)
+
+    def account(self, account: Account, order: Order) -> None:
+        """Tell how it all ended."""
+        print_account(self._console, account, order.total, str(order.output))
+
+
+class LiveScreen(PlainLines):
+    """What every job does right now, above it what happened."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        super().__init__(console)
+        self._total = total
+        self._done = 0
+        self._failed = 0
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._picture)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._jobs.clear()
+        self._live.stop()
+
+    def show(self, event: object) -> None:
+        """Update the picture; what went wrong also stays as a line."""
+        match event:
+            case events.AttemptStarted(job=job, server=server, number=number):
+                self._jobs[job] = {"server": server, "attempt": number, "node": "", "part": None}
+            case events.NodeStarted(job=job) if job in self._jobs:
+                node = node_name(event.node_id, event.node_type)
+                self._jobs[job].update(node=node, part=None)
+            case events.NodeStepped(job=job) if job in self._jobs:
+                self._jobs[job].update(part=(event.value, event.maximum))
+            case events.JobDelivered(job=job):
+                self._jobs.pop(job, None)
+                self._done += 1
+                return
+            case events.JobFailed(job=job):
+                self._jobs.pop(job, None)
+                self._failed += 1
+            case events.AttemptFailed(job=job):
+                self._jobs.pop(job, None)
+        if isinstance(event, events.AttemptFailed | events.ServerDown | events.ServerUp):
+            super().show(event)
+
+    def _picture(self) -> Group:
+        table = Table(box=None, padding=(0, 1), show_edge=False)
+        for title in ("job", "server", "try", "node", "", ""):
+            table.add_column(title, style="dim" if title in ("server", "try") else "")
+        for job, state in self._jobs.items():
+            value, maximum = state["part"] or (0, 0)
+            bar = ProgressBar(total=maximum, completed=value, width=20) if maximum else Text("")
+            steps = f"{value:g}/{maximum:g}" if maximum else ""
+            table.add_row(
+                escape(job),
+                escape(state["server"].partition("://")[2]),
+                str(state["attempt"]),
+                escape(state["node"]),
+                bar,
+                steps,
+            )
+        finished = self._done + self._failed
+        rate = finished / max(1e-6, time.monotonic() - self._began)
+        left = (self._total - finished) / rate if finished else None
+        estimate = f", about {_duration(left)} left" if left else ""
+        failed = f", {self._failed} failed" if self._failed else ""
+        total = Table.grid(padding=(0, 1))
+        total.add_row(
+            ProgressBar(total=self._total, completed=finished, width=40),
+            f"{self._done} of {self._total} delivered{failed}{estimate}",
+        )
+        return Group(table, total)
+
+
+class JsonLines:
+    """One JSON object a line, for programs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+    def show(self, event: object) -> None:
+        """Print the event under its name."""
+        if isinstance(event, events.PreviewReceived):
+            return
+        assert dataclasses.is_dataclass(event)  # noqa: S101 - all events are
+        name = type(event).__name__
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        fields = {f.name: to_json(getattr(event, f.name)) for f in dataclasses.fields(event)}
+        self._print({"event": snake, **fields})
+
+    def say(self, text: str) -> None:
+        """Print a remark."""
+        self._print({"event": "remark", "text": text})
+
+    def warn(self, text: str) -> None:
+        """Print a problem, and say it on standard error too."""
+        self._print({"event": "warning", "text": text})
+        _error_line(text)
+
+    def account(self, account: Account, order: Order) -> None:
+        """Print the summary, the last line."""
+        self._print(
+            {
+                "event": "summary",
+                "jobs": order.total,
+                "delivered": len(account.delivered),
+                "failed": {job: to_json(failure) for job, failure in account.failed.items()},
+                "files": account.files,
+                "output": str(order.output),
+                "retried": {job: len(found) for job, found in account.mended.items()},
+                "left_behind": [
+                    {"job": job, "server": server, "why": why}
+                    for job, server, why in account.left_behind
+                ],
+            }
+        )
+
+    def _print(self, value: Mapping[str, Any]) -> None:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def to_json(value: Any) -> Any:
+    """A value of an event as JSON knows it; file contents are left out."""
+    if isinstance(value, RunResult):
+        return {
+            "prompt_id": value.prompt_id,
+            "server": value.server,
+            "seconds": round(value.seconds, 3),
+            "files": [
+                {
+                    "path": str(each.path),
+                    "node_id": each.node_id,
+                    "media_type": each.media_type,
+                    "bytes": each.size,
+                    "sha256": each.sha256,
+                    "width": each.width,
+                    "height": each.height,
+                }
+                for each in value.files
+            ],
+            "attempts": [
+                {
+                    "number": each.number,
+                    "server": each.server,
+                    "seconds": round(each.seconds, 3),
+                    "failure": to_json(each.failure),
+                    "recovery": each.recovery,
+                }
+                for each in value.attempts
+            ],
+            "degradations": list(value.degradations),
+            "notes": list(value.notes),
+        }
+    if isinstance(value, Failure):
+        return {
+            "kind": value.kind.value,
+            "category": value.category.value,
+            "message": value.message,
+            "server": value.server,
+            "node_id": value.node_id,
+            "node_type": value.node_type,
+            "exception_type": value.exception_type,
+            "problems": [problem.words for problem in value.problems],
+        }
+    if isinstance(value, float) and value == float("inf"):
+        return None
+    return value
+
+
+def describe(event: object) -> str:
+    """An event as a line for people; empty if it is not worth one."""
+    match event:
+        case events.AttemptStarted(number=1, joined=False):
+            return f"{event.job}: sent to {event.server}"
+        case events.AttemptStarted(joined=True):
+            return f"{event.job}: found again on {event.server}, joined"
+        case events.AttemptStarted():
+            return f"{event.job}: attempt {event.number} on {event.server}"
+        case events.AttemptFailed(final=True):
+            return f"{event.job}: {event.failure.message} -- given up: {event.recovery}"
+        case events.AttemptFailed():
+            return f"{event.job}: {event.failure.message} [{event.server}] -- {event.recovery}"
+        case events.JobDelivered():
+            names = ", ".join(each.filename for each in event.result.files[:3])
+            more = f" and {len(event.result.files) - 3} more" if len(event.result.files) > 3 else ""
+            return f"{event.job}: delivered {names}{more} ({event.result.seconds:.1f} s)"
+        case events.JobFailed():
+            return f"{event.job}: FAILED: {event.failure.message}"
+        case events.ServerDown():
+            return f"{event.server}: out for now: {event.reason}"
+        case events.ServerUp():
+            return f"{event.server}: back"
+        case events.LeftBehind():
+            return f"{event.job}: {event.words} ({event.server}, prompt {event.prompt_id})"
+    return ""
+
+
+def print_account(console: Console, account: Account, total: int, output: str) -> None:
+    """What was delivered, what was mended and how, what failed and why, what was left where."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    line("")
+    delivered = len(account.delivered)
+    style = "bold green" if delivered == total else "bold yellow"
+    line(f"{delivered} of {total} jobs delivered, {account.files} files in {output}", style)
+    for server, count in sorted(account.by_server.items()):
+        line(f"  {count:4d} by {server}")
+    if account.mended:
+        line("Mended on the way:", "bold")
+        for job, mishaps in account.mended.items():
+            for mishap in mishaps:
+                line(f"  {job}: {mishap.failure.message} [{mishap.server}]")
+                line(f"      -> {mishap.recovery}", "dim")
+            line(f"      -> delivered by {account.delivered[job].server}", "dim")
+            for note in account.delivered[job].notes:
+                line(f"      note: {note}", "dim")
+    if account.failed:
+        line("Failed:", "bold red")
+        for job, failure in account.failed.items():
+            line(f"  {job}: {failure.message}")
+            for problem in failure.problems[1:6]:
+                line(f"      {problem.words}")
+    missing = total - delivered - len(account.failed)
+    if missing > 0:
+        line(f"Not done: {missing} jobs were stopped or not begun.", "bold yellow")
+    for job, server, why in account.left_behind:
+        line(f"Left behind: {job} on {server}: {why}", "yellow")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

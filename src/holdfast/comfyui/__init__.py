@@ -1,0 +1,49 @@
+"""Everything Holdfast knows about ComfyUI: a client that gets the picture, whatever servers do."""
+
+from holdfast.comfyui.client import ComfyUI
+from holdfast.comfyui.failures import (
+    ComfyUIError,
+    DeadlineError,
+    Failure,
+    FailureKind,
+    JobLostError,
+    NodeFailedError,
+    NotComfyUIError,
+    OutOfMemoryError,
+    OutputDamagedError,
+    OutputMissingError,
+    RunInterruptedError,
+    ServerDiedError,
+    ServerStalledError,
+    ServerUnreachableError,
+    WorkflowRejectedError,
+)
+from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.result import Attempt, OutputFile, RunResult
+from holdfast.comfyui.watch import Patience
+from holdfast.comfyui.workflow import Workflow
+
+__all__ = [
+    "Attempt",
+    "ComfyUI",
+    "ComfyUIError",
+    "DeadlineError",
+    "Failure",
+    "FailureKind",
+    "JobLostError",
+    "Limits",
+    "NodeFailedError",
+    "NotComfyUIError",
+    "OutOfMemoryError",
+    "OutputDamagedError",
+    "OutputFile",
+    "OutputMissingError",
+    "Patience",
+    "RunInterruptedError",
+    "RunResult",
+    "ServerDiedError",
+    "ServerStalledError",
+    "ServerUnreachableError",
+    "Workflow",
+    "WorkflowRejectedError",
+]

@@ -1,0 +1,474 @@
+"""One attempt: submit a job to one server, watch it to its end, bring the files home.
+
+This drives the pure `Watch` with real sockets. The order matters: the socket
+is open before the submission, so no event is missed; the submission carries
+our own prompt id and a token, so it can be found again whatever becomes of
+its answer; and nothing counts before `/history` and the files say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from holdfast.comfyui import events, messages, outputs
+from holdfast.comfyui.canary import submission_body
+from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, from_fault, node_name
+from holdfast.comfyui.fleet import Place
+from holdfast.comfyui.plan import Remedy
+from holdfast.comfyui.replies import Ending, FileRef, HistoryEntry, rejection
+from holdfast.comfyui.result import OutputFile
+from holdfast.comfyui.server import (
+    AnswerError,
+    NotComfyUIAnswerError,
+    RefusedError,
+    ServerCallError,
+    SilentError,
+)
+from holdfast.comfyui.watch import Outcome, Patience, Verdict, Want, Watch, Where
+from holdfast.comfyui.withdraw import Submission, withdraw
+from holdfast.comfyui.workflow import Workflow
+from holdfast.errors import ErrorCategory
+
+FETCH_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be made, however many attempts it takes."""
+
+    name: str
+    workflow: Workflow
+    prompt_id: str
+    folder: Path | None
+    """Where files go, prepared; None keeps them in memory."""
+    file_name: str
+    """What to call the files, safe for every system."""
+    uploads: dict[tuple[str, str], Path] = field(default_factory=dict)
+    """Local files to upload: (node id, input name) to path."""
+
+
+class AttemptError(Exception):
+    """The attempt came to nothing; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(slots=True)
+class _Closed:
+    """The socket has closed."""
+
+
+class AttemptRun:
+    """One attempt, from submission to files."""
+
+    def __init__(
+        self,
+        place: Place,
+        job: Job,
+        number: int,
+        *,
+        patience: Patience,
+        emit: Callable[[events.Event], None],
+        previews: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.place = place
+        self.job = job
+        self.number = number
+        self.notes: list[str] = []
+        self._server = place.server
+        self._patience = patience
+        self._emit = emit
+        self._previews = previews
+        self._clock = clock
+        self._inbox: asyncio.Queue[messages.Message | _Closed] = asyncio.Queue()
+        self._pump: asyncio.Task[None] | None = None
+        self._sockets = contextlib.AsyncExitStack()
+        self._ours = place.leftover_of(job.name) or Submission(
+            job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex
+        )
+        self._may_be_there = False
+
+    async def perform(self, remedy: Remedy) -> tuple[OutputFile, ...]:
+        """Make the job's files.
+
+        Raises:
+            AttemptError: it came to nothing; what is left on the server is in the place's
+                `leftovers`.
+            BadInputError: the output folder cannot be written.
+        """
+        try:
+            async with self._sockets:
+                verdict = await self._submit_and_watch(remedy)
+                self._settle(verdict)
+                return await self._bring_home(verdict)
+        except ServerCallError as error:
+            raise AttemptError(_call_failure(error, self.place.name)) from None
+        except (AttemptError, asyncio.CancelledError):
+            await self._take_back()
+            raise
+        finally:
+            if self._pump is not None:
+                self._pump.cancel()
+
+    # Submitting -------------------------------------------------------------------------
+
+    async def _submit_and_watch(self, remedy: Remedy) -> Verdict:
+        watch = await self._join()
+        if watch is None:
+            graph = await self._prepare(remedy)
+            await self._open_socket()
+            watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, self._clock())
+            self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number))
+            await self._submit(graph, watch)
+        return await self._watch(watch)
+
+    async def _join(self) -> Watch | None:
+        """Find an earlier submission of this job that may still be here, instead of a second."""
+        if self._ours.token not in self.place.leftovers:
+            return None
+        queue, entry = await self._server.look(self._ours.prompt_id)
+        listed = {item.token for item in (*queue.running, *queue.pending)}
+        found = entry is not None and entry.token == self._ours.token
+        del self.place.leftovers[self._ours.token]
+        if not found and self._ours.token not in listed:
+            self._ours = Submission(self.job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex)
+            return None
+        self._may_be_there = True
+        self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number, joined=True))
+        self.notes.append(f"found again on {self.place.name} and joined instead of run twice")
+        await self._open_socket()
+        watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, self._clock())
+        watch.accepted(self._clock())
+        watch.looked(queue, entry, self._clock())
+        return watch
+
+    async def _prepare(self, remedy: Remedy) -> Workflow:
+        workflow = self.job.workflow
+        if remedy is Remedy.UNLOAD_MODELS:
+            self.notes.append(await unload_models(self.place))
+        if self.job.uploads:
+            workflow = workflow.with_inputs(
+                {
+                    f"{node}.{name}": await self._upload(path)
+                    for (node, name), path in self.job.uploads.items()
+                }
+            )
+        if remedy is Remedy.FORCE_RERUN:
+            nodes = frozenset(workflow.saving_nodes())
+            workflow = workflow.rerun(nodes, uuid.uuid4().hex)
+            self.notes.append("the saving nodes were made to run again")
+        return workflow
+
+    async def _upload(self, path: Path) -> str:
+        content = await asyncio.to_thread(path.read_bytes)
+        key = outputs.content_key(content)
+        if key not in self.place.uploads:
+            name = f"holdfast_{key[:16]}{path.suffix.lower()}"
+            self.place.uploads[key] = await self._server.upload(name, content)
+        return self.place.uploads[key]
+
+    async def _submit(self, workflow: Workflow, watch: Watch) -> None:
+        graph = workflow.to_api()
+        self._may_be_there = True
+        try:
+            answer = await self._server.submit(
+                submission_body(graph, self._ours), seconds=max(30.0, self._server.call_seconds)
+                if self._patience.unanswered >= 30.0
+                else self._patience.unanswered,
+            )
+        except RefusedError:
+            self._may_be_there = False
+            raise
+        except NotComfyUIAnswerError:
+            self._may_be_there = False
+            raise
+        except AnswerError as error:
+            await self._after_error_answer(error, watch)
+            return
+        except SilentError:
+            watch.unanswered(self._clock())
+            return
+        if answer.status != 200 or answer.body.get("node_errors"):
+            # A 200 with errors means: some branches were dropped, the others run.
+            self._may_be_there = answer.status == 200
+            raise AttemptError(rejection(answer.body, self.place.name, graph))
+        watch.accepted(self._clock())
+
+    async def _after_error_answer(self, error: AnswerError, watch: Watch) -> None:
+        # ComfyUI can answer 500 and have queued the job all the same: look before anything else.
+        if error.status == 413:
+            self._may_be_there = False
+            raise AttemptError(
+                Failure(
+                    FailureKind.REJECTED,
+                    "the workflow is too large for the server (HTTP 413)",
+                    self.place.name,
+                    category=ErrorCategory.VALIDATION,
+                )
+            )
+        queue, entry = await self._server.look(self._ours.prompt_id)
+        watch.looked(queue, entry, self._clock())
+        if watch.verdict is None and watch.where is None:
+            self._may_be_there = False
+            raise error
+
+    # Watching ---------------------------------------------------------------------------
+
+    async def _watch(self, watch: Watch) -> Verdict:
+        while (verdict := watch.verdict) is None:
+            now = self._clock()
+            want = watch.wants(now)
+            if want is Want.LOOK:
+                await self._look(watch)
+            elif want is Want.REOPEN:
+                await self._reopen(watch)
+            elif not watch.done:
+                await self._listen(watch, max(0.01, watch.wake_at(now) - now))
+        self._node = watch.node if watch.where is Where.RUNNING else None
+        self._blocked = watch.blocked
+        return verdict
+
+    async def _look(self, watch: Watch) -> None:
+        try:
+            queue, entry = await self._server.look(self._ours.prompt_id)
+        except RefusedError:
+            watch.refused(self._clock())
+        except ServerCallError:
+            watch.silent(self._clock())
+        else:
+            watch.looked(queue, entry, self._clock())
+
+    async def _reopen(self, watch: Watch) -> None:
+        try:
+            await self._open_socket()
+        except ServerCallError:
+            watch.reopen_failed(self._clock())
+        else:
+            watch.socket_ready(self._clock())
+
+    async def _listen(self, watch: Watch, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                item = await self._inbox.get()
+        except TimeoutError:
+            return
+        while True:
+            if isinstance(item, _Closed):
+                watch.socket_lost(self._clock())
+            else:
+                watch.message(item, self._clock())
+                self._tell(item)
+            if self._inbox.empty():
+                return
+            item = self._inbox.get_nowait()
+
+    def _tell(self, message: messages.Message) -> None:
+        job, server = self.job.name, self.place.name
+        match message:
+            case messages.Executing(node=node, prompt_id=self._ours.prompt_id):
+                self._emit(events.NodeStarted(job, server, node, self._class_of(node)))
+            case messages.Stepped(prompt_id=self._ours.prompt_id, node=node):
+                self._emit(
+                    events.NodeStepped(job, server, node, message.value, message.maximum)
+                )
+            case messages.Preview():
+                self._emit(
+                    events.PreviewReceived(job, server, message.image, message.image_type)
+                )
+
+    async def _open_socket(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            await self._sockets.aclose()
+            self._inbox = asyncio.Queue()
+        socket = await self._sockets.enter_async_context(
+            self._server.socket(self._ours.client_id, previews=self._previews)
+        )
+        self._pump = asyncio.create_task(_pump(socket, self._inbox))
+
+    # The end ----------------------------------------------------------------------------
+
+    def _settle(self, verdict: Verdict) -> None:
+        """Raise what the verdict amounts to, unless the run went through."""
+        gone = (Outcome.DIED, Outcome.LOST, Outcome.NEVER_ACCEPTED, Outcome.ENDED, Outcome.FAULT)
+        if verdict.outcome in gone:
+            self._may_be_there = False
+        entry = verdict.entry
+        if entry is not None and entry.ending is Ending.SUCCESS:
+            return
+        raise AttemptError(self._failure(verdict))
+
+    def _failure(self, verdict: Verdict) -> Failure:
+        server = self.place.name
+        entry = verdict.entry
+        if entry is not None and entry.ending is Ending.INTERRUPTED:
+            fault = verdict.fault or NodeFault(None, None)
+            at = node_name(fault.node_id, fault.node_type)
+            return Failure(
+                FailureKind.INTERRUPTED,
+                f"somebody else stopped the run at {at}",
+                server,
+                fault.node_id,
+                fault.node_type,
+                category=ErrorCategory.WORKFLOW,
+            )
+        if verdict.fault is not None:
+            return from_fault(verdict.fault, server)
+        kinds = {
+            Outcome.DIED: FailureKind.SERVER_DIED,
+            Outcome.FROZEN: FailureKind.STALLED,
+            Outcome.STALLED: FailureKind.STALLED,
+            Outcome.LOST: FailureKind.LOST,
+            Outcome.NEVER_ACCEPTED: FailureKind.NEVER_ACCEPTED,
+        }
+        kind = kinds.get(verdict.outcome, FailureKind.NODE_ERROR)
+        node = self._node
+        return Failure(
+            kind,
+            verdict.words,
+            server,
+            node,
+            self._class_of(node) if node else None,
+            category=ErrorCategory.SYSTEM,
+        )
+
+    async def _bring_home(self, verdict: Verdict) -> tuple[OutputFile, ...]:
+        entry = verdict.entry
+        assert entry is not None  # noqa: S101 - _settle raised otherwise
+        wanted = self._expected(entry)
+        files: list[OutputFile] = []
+        try:
+            for ref in wanted:
+                files.append(await self._fetch(ref, wanted))
+        except BaseException:
+            # Half a delivery is none: the next attempt makes all of them again.
+            for each in files:
+                if each.path is not None:
+                    each.path.unlink(missing_ok=True)
+            raise
+        return tuple(files)
+
+    def _expected(self, entry: HistoryEntry) -> list[FileRef]:
+        """The files to fetch, or why there are not those there should be."""
+        saving = self.job.workflow.saving_nodes()
+        kept = [ref for ref in entry.files if ref.type == "output"]
+        shown = [ref for ref in entry.files if ref.type == "temp"]
+        missing = [node for node in saving if node not in {ref.node_id for ref in entry.files}]
+        if not missing and (kept or shown):
+            return kept or shown
+        node = missing[0] if missing else None
+        words = (
+            f"the server reports success, but {node_name(node, saving[node])} left no file"
+            if node
+            else "the server reports success, but the run left no file at all"
+        )
+        if self._blocked is not None:
+            where = node_name(self._blocked.node_id, self._blocked.node_type)
+            words += f" ({where} blocked it: {self._blocked.message})"
+        raise AttemptError(
+            Failure(
+                FailureKind.OUTPUT_MISSING,
+                words,
+                self.place.name,
+                node,
+                saving.get(node) if node else None,
+                category=ErrorCategory.WORKFLOW,
+            )
+        )
+
+    async def _fetch(self, ref: FileRef, wanted: list[FileRef]) -> OutputFile:
+        name = self.job.file_name
+        if len({each.node_id for each in wanted}) > 1:
+            name += f"_{outputs.safe_name(ref.node_id, 20)}"
+        same_node = [each for each in wanted if each.node_id == ref.node_id]
+        if len(same_node) > 1:
+            name += f"_{same_node.index(ref) + 1:02d}"
+        for tried in range(1, FETCH_TRIES + 1):
+            try:
+                return await outputs.fetch(
+                    self._server, ref, self.job.folder, name, seconds=600.0
+                )
+            except outputs.OutputError as error:
+                raise AttemptError(error.failure) from None
+            except (SilentError, AnswerError):
+                if tried == FETCH_TRIES:
+                    raise
+                await asyncio.sleep(0.2 * tried)
+        raise AssertionError("unreachable")
+
+    async def _take_back(self) -> None:
+        if not self._may_be_there:
+            return
+        became = await withdraw(self._server, self._ours, seconds=3.0)
+        if not became.clean:
+            self.place.leftovers[self._ours.token] = (self.job.name, self._ours)
+            self._emit(
+                events.LeftBehind(self.job.name, self.place.name, self._ours.prompt_id, became)
+            )
+
+    _node: str | None = None
+    _blocked: NodeFault | None = None
+
+    def _class_of(self, node_id: str) -> str | None:
+        node = self.job.workflow.graph.get(node_id)
+        return node["class_type"] if node is not None else None
+
+
+async def unload_models(place: Place) -> str:
+    """`POST /free {unload_models}`, and what came of it in words."""
+    before = await _free_memory(place)
+    await place.server.free(unload_models=True)
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+        after = await _free_memory(place)
+        if before is not None and after is not None and after > before:
+            gained = (after - before) / 2**30
+            return f"{place.name} unloaded its models: {gained:.1f} GiB more are free"
+    return f"{place.name} was asked to unload its models; its free memory has not changed"
+
+
+async def _free_memory(place: Place) -> int | None:
+    stats = await place.server.system_stats()
+    devices = stats.get("devices")
+    first = devices[0] if isinstance(devices, list) and devices else None
+    free = first.get("vram_free") if isinstance(first, dict) else None
+    return free if isinstance(free, int) else None
+
+
+async def _pump(
+    socket: aiohttp.ClientWebSocketResponse,
+    inbox: asyncio.Queue[messages.Message | _Closed],
+) -> None:
+    # Read without pause: a client that reads slowly silences the server for everybody.
+    # Messages are parsed here, so what piles up is small whatever the server sends.
+    try:
+        async for frame in socket:
+            if frame.type is aiohttp.WSMsgType.TEXT:
+                inbox.put_nowait(messages.parse_text(frame.data))
+            elif frame.type is aiohttp.WSMsgType.BINARY:
+                inbox.put_nowait(messages.parse_binary(frame.data))
+    finally:
+        inbox.put_nowait(_Closed())
+
+
+def _call_failure(error: ServerCallError, server: str) -> Failure:
+    kind, category = FailureKind.SERVER_ERROR, ErrorCategory.NETWORK
+    retry_after = None
+    if isinstance(error, RefusedError):
+        kind = FailureKind.UNREACHABLE
+    elif isinstance(error, NotComfyUIAnswerError):
+        kind = FailureKind.NOT_COMFYUI
+    elif isinstance(error, AnswerError):
+        retry_after = error.retry_after
+    return Failure(kind, str(error), server, category=category, retry_after=retry_after)

@@ -1,0 +1,56 @@
+"""Is a server's worker alive? A tiny graph that every ComfyUI finishes in milliseconds tells.
+
+A dead worker is invisible otherwise: every endpoint answers 200, jobs are
+accepted, and nothing ever runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+
+from holdfast.comfyui.replies import TOKEN_KEY, Ending
+from holdfast.comfyui.server import Server
+from holdfast.comfyui.withdraw import Submission, withdraw
+
+GRAPH = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
+    },
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+
+
+def submission_body(graph: object, ours: Submission) -> dict[str, object]:
+    """The body of a `/prompt` call that can be found again whatever becomes of its answer."""
+    return {
+        "prompt": graph,
+        "prompt_id": ours.prompt_id,
+        "client_id": ours.client_id,
+        "extra_data": {TOKEN_KEY: {"token": ours.token}},
+    }
+
+
+async def worker_answers(server: Server, *, seconds: float = 5.0) -> float | None:
+    """Seconds the server took for a tiny graph, or None if it did not finish it in time.
+
+    A server that is busy with somebody's long job does not finish it either: the caller
+    looks at the queue first. What was submitted is taken back.
+
+    Raises:
+        ServerCallError: the server could not be asked, or refuses the graph.
+    """
+    ours = Submission(str(uuid.uuid4()), uuid.uuid4().hex, uuid.uuid4().hex)
+    started = time.monotonic()
+    answer = await server.submit(submission_body(GRAPH, ours), seconds=seconds)
+    if answer.status != 200:
+        return None
+    while time.monotonic() - started < seconds:
+        await asyncio.sleep(0.02)
+        entry = await server.history(ours.prompt_id)
+        if entry is not None:
+            return time.monotonic() - started if entry.ending is Ending.SUCCESS else None
+    await withdraw(server, ours, seconds=2.0)
+    return None

@@ -1,0 +1,317 @@
+"""Bringing files home: fetched whole, checked, and written where they belong and nowhere else.
+
+Laws:
+
+- A file name of ours is made from the job's name, the node and a counter. What
+  the server calls a file decides nothing but, at most, its extension.
+- A file appears under its final name complete or not at all: it is written as
+  `.part`, forced to disk, checked, and then linked to a name that was free.
+  Nothing that exists is ever overwritten.
+- A file counts as delivered only after its content was looked at: pictures are
+  decoded, videos have their boxes walked, and every byte announced is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from holdfast.comfyui.failures import Failure, FailureKind, clip
+from holdfast.comfyui.replies import FileRef
+from holdfast.comfyui.result import OutputFile
+from holdfast.comfyui.server import AnswerError, Server
+from holdfast.errors import BadInputError, ErrorCategory
+
+MAX_FILE_BYTES = 8 * 2**30
+"""A single output larger than this is refused."""
+MAX_MEMORY_BYTES = 512 * 2**20
+"""Without an output folder files stay in memory; one larger than this is refused."""
+MAX_PIXELS = 80_000_000
+"""A picture of more pixels is not decoded, only walked; Pillow warns of bombs above 89 million."""
+
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+_FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "AVIF": ".avif"}
+
+
+class OutputError(Exception):
+    """A file could not be brought home; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    suffix: str
+    media_type: str
+    width: int | None = None
+    height: int | None = None
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """``text`` as part of a file name on every system: letters, digits, dot, dash, underscore."""
+    return _NAME.sub("_", text).strip("._")[:limit].strip("._") or "output"
+
+
+def content_key(content: bytes) -> str:
+    """The SHA-256 of ``content``, in hex: what a file is known by wherever it goes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Make the output folder and prove that it can be written to.
+
+    Raises:
+        BadInputError: it cannot be made or written; the message says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInputError(f"output folder {str(folder)!r}: cannot write there: {reason}") from None
+    return folder.resolve()
+
+
+async def fetch(
+    server: Server, ref: FileRef, folder: Path | None, name: str, *, seconds: float
+) -> OutputFile:
+    """Fetch one file a server says it made.
+
+    Args:
+        server: the server that made it.
+        ref: what the history says of it.
+        folder: where it goes, already prepared; None keeps it in memory.
+        name: what to call it, without extension.
+        seconds: how long the transfer may take.
+
+    Raises:
+        OutputError: it is gone, cut off, or not what it claims to be.
+        ServerCallError: the server could not be asked.
+        OSError: it cannot be written here.
+    """
+    with contextlib.ExitStack() as stack:
+        part = _open_part(folder, name, stack)
+        digest, size = hashlib.sha256(), 0
+        limit = MAX_MEMORY_BYTES if folder is None else MAX_FILE_BYTES
+        try:
+            async with server.view(
+                ref.filename, ref.subfolder, ref.type, seconds=seconds
+            ) as response:
+                announced = response.content_length
+                async for chunk in response.content.iter_any():
+                    size += len(chunk)
+                    if size > limit:
+                        raise _damaged(server.name, ref, f"it is larger than {limit:,} bytes")
+                    digest.update(chunk)
+                    _write(part, chunk, folder)
+        except AnswerError as error:
+            if error.status in (400, 403, 404):
+                raise _missing(server.name, ref) from None
+            raise
+        if announced is not None and size < announced:
+            raise _damaged(server.name, ref, f"only {size:,} of {announced:,} bytes came")
+        # Decoding and fsync take their time; other jobs' sockets must not wait for them.
+        return await asyncio.to_thread(
+            _finish, part, size, digest.hexdigest(), ref, server.name, folder, name
+        )
+
+
+def _write(part: IO[bytes], chunk: bytes, folder: Path | None) -> None:
+    try:
+        part.write(chunk)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInputError(f"output folder {str(folder)!r}: cannot write there: {reason}") from None
+
+
+def _finish(
+    part: IO[bytes],
+    size: int,
+    sha256: str,
+    ref: FileRef,
+    server: str,
+    folder: Path | None,
+    name: str,
+) -> OutputFile:
+    part.flush()
+    checked = _check(part, size, ref, server)
+    data, path = None, None
+    filename = name + checked.suffix
+    if folder is None:
+        part.seek(0)
+        data = part.read()
+    else:
+        os.fsync(part.fileno())
+        path = _place(Path(part.name), folder, name, checked.suffix)
+        filename = path.name
+    return OutputFile(
+        filename=filename,
+        node_id=ref.node_id,
+        server_name=clip(ref.filename, 255),
+        size=size,
+        sha256=sha256,
+        media_type=checked.media_type,
+        width=checked.width,
+        height=checked.height,
+        path=path,
+        data=data,
+    )
+
+
+def _open_part(folder: Path | None, name: str, stack: contextlib.ExitStack) -> IO[bytes]:
+    if folder is None:
+        return stack.enter_context(tempfile.SpooledTemporaryFile(32 * 2**20))
+    try:
+        handle, path = tempfile.mkstemp(prefix=f".{name}-", suffix=".part", dir=folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInputError(f"output folder {str(folder)!r}: cannot write there: {reason}") from None
+    os.close(handle)
+    stack.callback(_remove, path)
+    return stack.enter_context(open(path, "w+b"))
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _place(part: Path, folder: Path, name: str, suffix: str) -> Path:
+    umask_free = 0o644
+    os.chmod(part, umask_free)  # mkstemp makes files that only their owner can read
+    for number in range(1, 100_000):
+        target = folder / (f"{name}{suffix}" if number == 1 else f"{name}-{number}{suffix}")
+        try:
+            os.link(part, target)
+        except FileExistsError:
+            continue
+        except OSError:
+            if not _claim(target):  # a file system without hard links
+                continue
+            part.replace(target)
+        _sync_folder(folder)
+        return target
+    raise FileExistsError(f"{folder / name}{suffix} and 99,999 variants of it exist")
+
+
+def _claim(target: Path) -> bool:
+    try:
+        target.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a power cut may lose the name of a file whose content is safe.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _check(part: IO[bytes], size: int, ref: FileRef, server: str) -> _Checked:
+    if size == 0:
+        raise _damaged(server, ref, "it is empty")
+    part.seek(0)
+    head = part.read(32)
+    part.seek(0)
+    if head[4:8] == b"ftyp" and not _is_picture(head):
+        if not _boxes_complete(part, size):
+            raise _damaged(server, ref, "the video is cut off")
+        return _Checked(".mp4", "video/mp4")
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return _Checked(".webm", "video/webm")
+    if _is_picture(head):
+        return _check_picture(part, head, size, ref, server)
+    suffix = _SUFFIX.search(ref.filename)
+    known = suffix.group().lower() if suffix else ".bin"
+    if known in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".webm"):
+        raise _damaged(server, ref, f"it is no {known[1:].upper()} at all")
+    return _Checked(known, "application/octet-stream")
+
+
+def _is_picture(head: bytes) -> bool:
+    return (
+        head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or head[4:12] == b"ftypavif"
+    )
+
+
+def _check_picture(part: IO[bytes], head: bytes, size: int, ref: FileRef, server: str) -> _Checked:
+    if head.startswith(b"\x89PNG"):
+        width, height = struct.unpack(">II", head[16:24]) if len(head) >= 24 else (0, 0)
+        if width * height > MAX_PIXELS:
+            part.seek(max(0, size - 12))
+            if part.read(12)[4:8] != b"IEND":
+                raise _damaged(server, ref, "the picture is cut off")
+            return _Checked(".png", "image/png", width, height)
+    try:
+        with Image.open(part) as picture:
+            picture.load()
+            form = picture.format or "PNG"
+            media_type = Image.MIME.get(form, "image/png")
+            return _Checked(_FORMATS.get(form, ".png"), media_type, *picture.size)
+    except Exception as error:  # noqa: BLE001 - a damaged picture raises anything at all
+        reason = clip(str(error), 120) or type(error).__name__
+        raise _damaged(server, ref, f"it cannot be decoded: {reason}") from None
+
+
+def _boxes_complete(part: IO[bytes], size: int) -> bool:
+    """Whether the MP4's top-level boxes fill the file exactly and the index is among them."""
+    at, index = 0, False
+    while at + 8 <= size:
+        part.seek(at)
+        head = part.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        elif length == 0:
+            length = size - at
+        if length < 8:
+            return False
+        index = index or kind == b"moov"
+        at += length
+    return index and at == size
+
+
+def _missing(server: str, ref: FileRef) -> OutputError:
+    return OutputError(
+        Failure(
+            FailureKind.OUTPUT_MISSING,
+            f"node {ref.node_id} reports the file {clip(ref.filename, 120)!r}, "
+            "but the server no longer has it",
+            server,
+            ref.node_id,
+            category=ErrorCategory.WORKFLOW,
+        )
+    )
+
+
+def _damaged(server: str, ref: FileRef, why: str) -> OutputError:
+    return OutputError(
+        Failure(
+            FailureKind.OUTPUT_DAMAGED,
+            f"the file {clip(ref.filename, 120)!r} of node {ref.node_id} is damaged: {why}",
+            server,
+            ref.node_id,
+            category=ErrorCategory.WORKFLOW,
+        )
+    )

@@ -1,0 +1,329 @@
+"""One ComfyUI server over HTTP and WebSocket: every call a client needs, bounded in time and size.
+
+What a server sends is never trusted: answers are read up to a limit, redirects
+are not followed, and anything that is not what ComfyUI would say becomes an
+error of this module. These calls do not retry; that is for whoever calls them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from holdfast.comfyui.address import Address
+from holdfast.comfyui.failures import clip
+from holdfast.comfyui.replies import HistoryEntry, Queue, parse_history, parse_queue
+
+MAX_FRAME_BYTES = 64 * 2**20
+"""Error frames of 12 MB are real; the default limit of 4 MiB closes the socket on them."""
+MAX_JSON_BYTES = 128 * 2**20
+"""A history entry repeats the whole graph and the whole error message."""
+FEATURES = {"supports_preview_metadata": True}
+
+
+class ServerCallError(Exception):
+    """A call to a server came to nothing. The message is fit for people."""
+
+
+class RefusedError(ServerCallError):
+    """Nothing listens there, or the host is unknown: the request was certainly not received."""
+
+
+class SilentError(ServerCallError):
+    """No answer, or it broke off: the request may or may not have been received."""
+
+
+class AnswerError(ServerCallError):
+    """An answer came, and it is an error or not ComfyUI's."""
+
+    def __init__(self, message: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class NotComfyUIAnswerError(AnswerError):
+    """An answer came that no ComfyUI gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON answer."""
+
+    status: int
+    body: Any
+
+
+class Server:
+    """Calls to one server. Safe to use from many tasks of one event loop."""
+
+    def __init__(
+        self, address: Address, session: aiohttp.ClientSession, *, call_seconds: float = 10.0
+    ) -> None:
+        self.address = address
+        self.call_seconds = call_seconds
+        """How long a small call may take."""
+        self._session = session
+        self._auth = (
+            aiohttp.BasicAuth(address.user, address.password or "")
+            if address.user is not None
+            else None
+        )
+
+    @property
+    def name(self) -> str:
+        """The server as it is shown to people."""
+        return self.address.shown
+
+    # Calls ------------------------------------------------------------------------------
+
+    async def submit(self, body: Mapping[str, Any], *, seconds: float) -> Answer:
+        """`POST /prompt`. A 400 comes back as an answer; its body says why.
+
+        Raises:
+            RefusedError: certainly not submitted.
+            SilentError: nobody knows whether it was submitted.
+            AnswerError: a 5xx, or not ComfyUI's answer; it may have been submitted all the same.
+        """
+        answer = await self._json("POST", "/prompt", body=body, seconds=seconds, accept=(200, 400))
+        expected = "prompt_id" if answer.status == 200 else "error"
+        if not isinstance(answer.body, dict) or expected not in answer.body:
+            raise self._not_comfyui("/prompt", answer.status, "JSON of another kind")
+        return answer
+
+    async def queue(self) -> Queue:
+        """`GET /queue`: what runs and what waits."""
+        answer = await self._json("GET", "/queue")
+        queue = parse_queue(answer.body)
+        if queue is None:
+            raise self._not_comfyui("/queue", answer.status, "no queue in it")
+        return queue
+
+    async def history(self, prompt_id: str) -> HistoryEntry | None:
+        """`GET /history/{id}`: how a run ended, None if it has not or is unknown."""
+        answer = await self._json("GET", f"/history/{quote(prompt_id, safe='')}")
+        if not isinstance(answer.body, dict):
+            raise self._not_comfyui("/history", answer.status, "no history in it")
+        return parse_history(answer.body, prompt_id)
+
+    async def look(self, prompt_id: str) -> tuple[Queue, HistoryEntry | None]:
+        """`/queue`, then `/history`: in this order a job cannot slip between the two."""
+        queue = await self.queue()
+        return queue, await self.history(prompt_id)
+
+    async def delete_pending(self, prompt_id: str) -> None:
+        """Take one submission of ``prompt_id`` out of the queue; never touches what runs."""
+        await self._empty("/queue", {"delete": [prompt_id]})
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Stop ``prompt_id`` if it runs. Older servers ignore the id: make sure it runs first."""
+        await self._empty("/interrupt", {"prompt_id": prompt_id})
+
+    async def free(self, *, unload_models: bool, free_memory: bool = False) -> None:
+        """Ask the server to release memory, which it does after the job that runs now."""
+        await self._empty("/free", {"unload_models": unload_models, "free_memory": free_memory})
+
+    async def system_stats(self) -> Mapping[str, Any]:
+        """`GET /system_stats`: version, memory, devices."""
+        answer = await self._json("GET", "/system_stats")
+        if not isinstance(answer.body, dict) or not isinstance(answer.body.get("system"), dict):
+            raise self._not_comfyui("/system_stats", answer.status, "no system in it")
+        return answer.body
+
+    async def object_info(self, class_name: str | None = None) -> Mapping[str, Any]:
+        """`GET /object_info`: the node classes this server knows, or one of them."""
+        path = "/object_info" + (f"/{quote(class_name, safe='')}" if class_name else "")
+        answer = await self._json("GET", path, seconds=max(30.0, self.call_seconds))
+        if not isinstance(answer.body, dict):
+            raise self._not_comfyui(path, answer.status, "no node classes in it")
+        return answer.body
+
+    async def models(self, folder: str | None = None) -> list[str]:
+        """`GET /models` or `/models/{folder}`: names, as the server lists them."""
+        path = "/models" + (f"/{quote(folder, safe='')}" if folder else "")
+        answer = await self._json("GET", path)
+        listed = answer.body if isinstance(answer.body, list) else []
+        return [each for each in listed if isinstance(each, str)]
+
+    async def upload(self, name: str, content: bytes) -> str:
+        """`POST /upload/image`: the name under which a workflow may load it.
+
+        The same bytes under the same name are uploaded again without harm.
+        """
+        form = aiohttp.FormData()
+        form.add_field("image", content, filename=name, content_type="application/octet-stream")
+        form.add_field("type", "input")
+        async with self._request("POST", "/upload/image", data=form, seconds=300.0) as response:
+            body = await self._read_json(response, "/upload/image", (200,))
+        if not isinstance(body, dict) or not isinstance(body.get("name"), str):
+            raise self._not_comfyui("/upload/image", 200, "no name in it")
+        folder = body.get("subfolder")
+        return f"{folder}/{body['name']}" if isinstance(folder, str) and folder else body["name"]
+
+    @asynccontextmanager
+    async def view(
+        self, filename: str, subfolder: str, kind: str, *, seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """`GET /view`: stream a file the server made.
+
+        Raises:
+            AnswerError: with status 404 if the file is gone.
+        """
+        params = {"filename": filename, "subfolder": subfolder, "type": kind}
+        async with self._request("GET", "/view", params=params, seconds=seconds) as response:
+            if response.status != 200:
+                raise self._error_answer(response, "/view", "")
+            yield response
+
+    @asynccontextmanager
+    async def socket(
+        self, client_id: str, *, previews: bool = False
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open the WebSocket; previews are asked for only if wanted.
+
+        Raises:
+            RefusedError: nothing listens there.
+            SilentError: no answer to the handshake.
+            AnswerError: an answer that is no WebSocket.
+        """
+        url = f"{self.address.url}/ws?clientId={quote(client_id, safe='')}"
+        try:
+            async with asyncio.timeout(self.call_seconds):
+                socket = await self._session.ws_connect(
+                    url, max_msg_size=MAX_FRAME_BYTES, auth=self._auth, autoclose=True
+                )
+                if previews:
+                    await socket.send_json({"type": "feature_flags", "data": FEATURES})
+        except aiohttp.WSServerHandshakeError as error:
+            raise AnswerError(
+                f"{self.name}: no WebSocket at /ws (HTTP {error.status})", error.status
+            ) from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._no_answer("/ws", error) from None
+        try:
+            yield socket
+        finally:
+            # A frozen server never answers the closing handshake; do not wait for it.
+            with_timeout = asyncio.wait_for(socket.close(), 1.0)
+            try:
+                await with_timeout
+            except (TimeoutError, aiohttp.ClientError, OSError):
+                pass
+
+    # How calls are made -----------------------------------------------------------------
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
+        accept: tuple[int, ...] = (200,),
+    ) -> Answer:
+        data = None if body is None else json.dumps(body, allow_nan=True).encode()
+        async with self._request(method, path, data=data, seconds=seconds) as response:
+            return Answer(response.status, await self._read_json(response, path, accept))
+
+    async def _empty(self, path: str, body: Mapping[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        async with self._request("POST", path, data=data) as response:
+            if response.status != 200:
+                raise self._error_answer(response, path, "")
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Any = None,
+        params: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        limit = self.call_seconds if seconds is None else seconds
+        headers = {"Content-Type": "application/json"} if isinstance(data, bytes) else None
+        try:
+            async with (
+                asyncio.timeout(limit),
+                self._session.request(
+                    method,
+                    f"{self.address.url}{path}",
+                    data=data,
+                    params=params,
+                    headers=headers,
+                    auth=self._auth,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                yield response
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._no_answer(path, error) from None
+
+    async def _read_json(
+        self, response: aiohttp.ClientResponse, path: str, accept: tuple[int, ...]
+    ) -> Any:
+        raw = bytearray()
+        async for chunk in response.content.iter_any():
+            raw += chunk
+            if len(raw) > MAX_JSON_BYTES:
+                raise self._not_comfyui(path, response.status, "it is larger than 128 MiB")
+        text = raw.decode(errors="replace")
+        if response.status not in accept:
+            raise self._error_answer(response, path, text)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            if "html" in response.content_type:
+                raise self._not_comfyui(path, response.status, "an HTML page") from None
+            raise self._not_comfyui(path, response.status, "not JSON") from None
+
+    def _no_answer(self, path: str, error: BaseException) -> ServerCallError:
+        if isinstance(error, TimeoutError):
+            return SilentError(f"{self.name} did not answer {path} in time")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            reason = clip(str(error.os_error.strerror or error.os_error), 200)
+            return RefusedError(f"{self.name} cannot be reached: {reason}")
+        if isinstance(error, aiohttp.InvalidURL):
+            return RefusedError(f"{self.name} is no usable address")
+        if isinstance(error, aiohttp.ClientResponseError):
+            return self._not_comfyui(path, error.status, "it is no proper HTTP")
+        return SilentError(f"{self.name} broke off the connection at {path}")
+
+    def _error_answer(
+        self, response: aiohttp.ClientResponse, path: str, text: str
+    ) -> AnswerError:
+        status = response.status
+        if status < 400 or (status in (401, 403, 404, 405) and path != "/view"):
+            what = f"HTTP {status}"
+            if status in (401, 403):
+                what += " (it wants a login)"
+            if 300 <= status < 400:
+                what += f" to {clip(response.headers.get('Location', '?'), 100)}"
+            return self._not_comfyui(path, status, what)
+        first = clip(" ".join(text.split()), 200)
+        return AnswerError(
+            f"{self.name} answered {path} with HTTP {status}" + (f": {first}" if first else ""),
+            status,
+            _retry_after(response.headers.get("Retry-After")),
+        )
+
+    def _not_comfyui(self, path: str, status: int, what: str) -> NotComfyUIAnswerError:
+        return NotComfyUIAnswerError(
+            f"{self.name} does not look like ComfyUI: its answer to {path} is {what}", status
+        )
+
+
+def _retry_after(header: str | None) -> float | None:
+    try:
+        seconds = float(header) if header else None
+    except ValueError:
+        return None
+    return None if seconds is None else min(max(seconds, 0.0), 3600.0)
