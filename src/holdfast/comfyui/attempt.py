@@ -164,10 +164,12 @@ class AttemptRun:
                     for (node, name), path in self.job.uploads.items()
                 }
             )
-        if remedy is Remedy.FORCE_RERUN:
-            nodes = frozenset(workflow.saving_nodes())
-            workflow = workflow.rerun(nodes, uuid.uuid4().hex)
-            self.notes.append("the saving nodes were made to run again")
+        if remedy is Remedy.SAVE_AGAIN:
+            workflow = workflow.rerun(frozenset(workflow.saving_nodes()), uuid.uuid4().hex)
+            self.notes.append("the saving nodes were made to run again, past the server's cache")
+        elif remedy is Remedy.RUN_AGAIN:
+            workflow = workflow.rerun(workflow.working_nodes(), uuid.uuid4().hex)
+            self.notes.append("all nodes were made to run again, past the server's cache")
         return workflow
 
     async def _upload(self, path: Path) -> str:
@@ -282,7 +284,7 @@ class AttemptRun:
                 self._emit(
                     events.NodeStepped(job, server, node, message.value, message.maximum)
                 )
-            case messages.Preview():
+            case messages.Preview() if self._previews:
                 self._emit(
                     events.PreviewReceived(job, server, message.image, message.image_type)
                 )
@@ -295,7 +297,7 @@ class AttemptRun:
         socket = await self._sockets.enter_async_context(
             self._server.socket(self._ours.client_id, previews=self._previews)
         )
-        self._pump = asyncio.create_task(_pump(socket, self._inbox))
+        self._pump = asyncio.create_task(_pump(socket, self._inbox, previews=self._previews))
 
     # The end ----------------------------------------------------------------------------
 
@@ -378,7 +380,7 @@ class AttemptRun:
             words += f" ({where} blocked it: {self._blocked.message})"
         raise AttemptError(
             Failure(
-                FailureKind.OUTPUT_MISSING,
+                FailureKind.NOTHING_MADE,
                 words,
                 self.place.name,
                 node,
@@ -449,6 +451,8 @@ async def _free_memory(place: Place) -> int | None:
 async def _pump(
     socket: aiohttp.ClientWebSocketResponse,
     inbox: asyncio.Queue[messages.Message | _Closed],
+    *,
+    previews: bool,
 ) -> None:
     # Read without pause: a client that reads slowly silences the server for everybody.
     # Messages are parsed here, so what piles up is small whatever the server sends.
@@ -456,7 +460,7 @@ async def _pump(
         async for frame in socket:
             if frame.type is aiohttp.WSMsgType.TEXT:
                 inbox.put_nowait(messages.parse_text(frame.data))
-            elif frame.type is aiohttp.WSMsgType.BINARY:
+            elif frame.type is aiohttp.WSMsgType.BINARY and previews:
                 inbox.put_nowait(messages.parse_binary(frame.data))
     finally:
         inbox.put_nowait(_Closed())

@@ -56,7 +56,10 @@ class FailureKind(StrEnum):
     LOST = "lost"
     NEVER_ACCEPTED = "never_accepted"
     SERVER_ERROR = "server_error"
+    NOTHING_MADE = "nothing_made"
+    """Success was reported, but an output node listed no file: something blocked it."""
     OUTPUT_MISSING = "output_missing"
+    """A file was listed, and is gone."""
     OUTPUT_DAMAGED = "output_damaged"
     UNREACHABLE = "unreachable"
     NOT_COMFYUI = "not_comfyui"
@@ -116,7 +119,7 @@ class NodeFault:
     def words(self) -> str:
         """The fault in one sentence."""
         first = next((line.strip() for line in self.message.splitlines() if line.strip()), "")
-        what = clip(first, 300) or "no message"
+        what = clip(first, 160) or "no message"
         kind = self.exception_type.rsplit(".", 1)[-1] or "an error"
         return f"{kind}: {what}"
 
@@ -292,6 +295,7 @@ _ERRORS: Mapping[FailureKind, type[ComfyUIError]] = {
     FailureKind.LOST: JobLostError,
     FailureKind.NEVER_ACCEPTED: ServerUnreachableError,
     FailureKind.SERVER_ERROR: ServerUnreachableError,
+    FailureKind.NOTHING_MADE: OutputMissingError,
     FailureKind.OUTPUT_MISSING: OutputMissingError,
     FailureKind.OUTPUT_DAMAGED: OutputDamagedError,
     FailureKind.UNREACHABLE: ServerUnreachableError,

@@ -39,8 +39,9 @@ _SERVERS_FAULT = frozenset(
 class Limits:
     """How much to try before giving up."""
 
-    node_attempts: int = 4
-    """Attempts of one job that may end in errors of its nodes or outputs, over all servers."""
+    node_attempts: int = 6
+    """Attempts of one job that may end in errors of its nodes or outputs, over all servers. What
+    lies in one server, such as a full disk, does not count; an error that repeats ends it sooner."""
     memory_attempts: int = 3
     """Attempts on one server that may run out of memory: unchanged, after unloading, once more."""
     interruptions: int = 3
@@ -59,8 +60,18 @@ class Remedy(StrEnum):
     NONE = "none"
     UNLOAD_MODELS = "unload_models"
     """`POST /free {unload_models}`: models leave the memory, the node cache stays."""
-    FORCE_RERUN = "force_rerun"
-    """The nodes that should have left files miss the cache and run again."""
+    SAVE_AGAIN = "save_again"
+    """The nodes that should have left files miss the server's cache and run again."""
+    RUN_AGAIN = "run_again"
+    """Every node but the loaders misses the cache: what blocked the run is cached as well."""
+
+
+_JOBS_FAULT = {
+    FailureKind.NODE_ERROR: (Remedy.NONE, "once more"),
+    FailureKind.NOTHING_MADE: (Remedy.RUN_AGAIN, "run again, past the cache,"),
+    FailureKind.OUTPUT_MISSING: (Remedy.SAVE_AGAIN, "saved again, past the cache,"),
+    FailureKind.OUTPUT_DAMAGED: (Remedy.SAVE_AGAIN, "saved again, past the cache,"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +209,21 @@ def _servers_fault(
 
 def _jobs_fault(failures: Sequence[Failure], servers: Sequence[str], limits: Limits) -> Step:
     last = failures[-1]
-    kinds = (FailureKind.NODE_ERROR, FailureKind.OUTPUT_MISSING, FailureKind.OUTPUT_DAMAGED)
-    mine = [each for each in failures if each.kind in kinds]
+    mine = [each for each in failures if each.kind in _JOBS_FAULT]
     same = [each for each in mine if each.signature == last.signature]
-    others = _others(failures, servers)
     here = sum(each.server == last.server for each in same)
-    if len({each.server for each in same}) > 1:
+    # Done with: servers that lack something, and those where this very error came up twice.
+    done = _unable(failures) | {each.server for each in mine if each.elsewhere and each.server}
+    if here > 1 and last.server:
+        done |= {last.server}
+    others = [server for server in servers if server != last.server and server not in done]
+    if not last.elsewhere and len({each.server for each in same}) > 1:
         return GiveUp("it fails the same way on two servers", last)
-    if len(mine) >= limits.node_attempts:
-        return GiveUp(f"{len(mine)} attempts failed", last)
-    made_nothing = last.kind is not FailureKind.NODE_ERROR
-    remedy = Remedy.FORCE_RERUN if made_nothing else Remedy.NONE
-    again = "made to run again" if made_nothing else "once more"
+    if sum(not each.elsewhere for each in mine) >= limits.node_attempts:
+        return GiveUp(f"{limits.node_attempts} attempts failed", last)
+    remedy, again = _JOBS_FAULT[last.kind]
     if here == 1 and not (last.elsewhere and others):
         return Again(f"{again} on this server", prefer=last.server, remedy=remedy)
     if others:
-        avoid = frozenset({last.server} if last.server else ())
-        words = f"{again} on another server"
-        return Again(words, avoid=avoid, never=_unable(failures), remedy=remedy)
+        return Again(f"{again} on another server", never=frozenset(done), remedy=remedy)
     return GiveUp("it fails the same way each time", last)

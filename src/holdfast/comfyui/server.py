@@ -308,7 +308,8 @@ class Server:
             if 300 <= status < 400:
                 what += f" to {clip(response.headers.get('Location', '?'), 100)}"
             return self._not_comfyui(path, status, what)
-        first = clip(" ".join(text.split()), 200)
+        page = "html" in response.content_type or text.lstrip().startswith("<")
+        first = "" if page else clip(" ".join(text.split()), 200)
         return AnswerError(
             f"{self.name} answered {path} with HTTP {status}" + (f": {first}" if first else ""),
             status,

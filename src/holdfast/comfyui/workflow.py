@@ -204,6 +204,12 @@ class Workflow:
             if node["class_type"] in SAVING_NODES
         }
 
+    def working_nodes(self) -> frozenset[str]:
+        """Nodes that are not loaders: making these run again loads no model anew."""
+        return frozenset(
+            node_id for node_id, node in self.graph.items() if "Load" not in node["class_type"]
+        )
+
     def rerun(self, nodes: frozenset[str], mark: str) -> Self:
         """A new workflow in which ``nodes`` miss the server's cache and run again.
 

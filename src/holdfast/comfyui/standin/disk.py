@@ -43,7 +43,7 @@ class Disk:
         """Remove temporary files, as an orderly end does."""
         shutil.rmtree(self._folders.temp, ignore_errors=True)
 
-    def files(self, folder: str) -> list[str]:
+    def models(self, folder: str) -> list[str]:
         """Model names in ``folder``, sorted: what ``GET /models/{folder}`` answers."""
         wanted = OLD_FOLDER_NAMES.get(folder, folder)
         place = self._root / "models" / wanted
@@ -55,11 +55,6 @@ class Disk:
                 if path.suffix.lower() in MODEL_SUFFIXES and path.is_file()
             }
         return sorted(names - self._config.without_models - self._hidden())
-
-    def models(self, folder: str) -> list[str]:
-        """What a loader offers: the files, and for ``vae`` the one that needs no file."""
-        names = self.files(folder)
-        return [*names, "pixel_space"] if folder == "vae" else names
 
     def input_images(self) -> list[str]:
         """Sorted names of the files directly in the input folder."""

@@ -139,7 +139,10 @@ class Executor:
         life, cache = self._life, self._cache
         life.interrupt.clear()
         sockets = life.sockets
-        sockets.client_id = run.extra_data["client_id"] if "client_id" in run.extra_data else None
+        # Not `get`: extra data of another type is let through here, or kills the worker, as on
+        # the real server.
+        given = "client_id" in run.extra_data
+        sockets.client_id = run.extra_data["client_id"] if given else None
         self._record(run, "execution_start", {"prompt_id": run.prompt_id})
         cache.turn_to(signatures(run.prompt, life.catalog, life.disk))
         cached = [node_id for node_id in run.prompt if node_id in cache]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import mimetypes
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -64,21 +64,21 @@ class FileRoutes:
         if not isinstance(image, web.FileField) or not image.filename:
             return web.Response(status=400)
         name, subfolder = image.filename, post.get("subfolder", "")
-        folder = os.path.join(place, os.path.normpath(subfolder))
-        path = os.path.abspath(os.path.join(folder, name))
+        folder = Path(place, os.path.normpath(subfolder))
+        path = _absolute(folder / name)
         if os.path.commonpath((place, path)) != place:
             return web.Response(status=400)
-        os.makedirs(folder, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         data = image.file.read()
         if post.get("overwrite") not in {"true", "1"}:
-            stem, suffix = os.path.splitext(name)
+            stem, suffix = str(Path(name).with_suffix("")), Path(name).suffix
             number = 1
-            while os.path.exists(path) and not _same(path, data):
+            while path.exists() and not _same(path, data):
                 name = f"{stem} ({number}){suffix}"
-                path = os.path.join(folder, name)
+                path = folder / name
                 number += 1
-        if not (os.path.exists(path) and _same(path, data)):
-            Path(path).write_bytes(make(post, data))
+        if not (path.exists() and _same(path, data)):
+            path.write_bytes(make(post, data))
         return web.json_response({"name": name, "subfolder": subfolder, "type": kind})
 
     def _masked(self, post: Any, data: bytes) -> bytes:
@@ -86,7 +86,7 @@ class FileRoutes:
 
         reference = json.loads(post["original_ref"])
         place = self._places[reference.get("type", "output")]
-        path = Path(place, reference.get("subfolder", ""), os.path.basename(reference["filename"]))
+        path = Path(place, reference.get("subfolder", ""), Path(reference["filename"]).name)
         with Image.open(path) as original, Image.open(BytesIO(data)) as mask:
             picture = original.convert("RGBA")
             picture.putalpha(mask.convert("RGBA").getchannel("A"))
@@ -97,36 +97,38 @@ class FileRoutes:
     async def view(self, request: web.Request) -> web.StreamResponse:
         """Show a file, as it is or as a small preview."""
         query = request.rel_url.query
-        if "filename" not in query:
-            return web.Response(status=404)
-        name, place = self._annotated(query["filename"])
-        if not name or name[0] == "/" or ".." in name:
-            return web.Response(status=400)
-        if place is None:
-            place = self._places.get(query.get("type", "output"))
-        if place is None:
-            return web.Response(status=400)
-        if "subfolder" in query:
-            folder = os.path.join(place, query["subfolder"])
-            if os.path.commonpath((os.path.abspath(folder), place)) != place:
-                return web.Response(status=403)
-            place = folder
-        name = os.path.basename(name)
-        path = Path(place, name)
-        if not path.is_file():
-            return web.Response(status=404)
-        headers = {"Content-Disposition": f'filename="{name}"'}
+        path = self._find(query)
+        if isinstance(path, int):
+            return web.Response(status=path)
+        headers = {"Content-Disposition": f'filename="{path.name}"'}
         if "preview" in query:
             kind, body = _small(path, query["preview"], query.get("channel", ""))
             return web.Response(body=body, content_type=kind, headers=headers)
         if query.get("channel") in {"rgb", "a"}:
             body = _channel(path, query["channel"])
             return web.Response(body=body, content_type="image/png", headers=headers)
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         headers["Content-Type"] = "application/octet-stream" if kind in DOWNLOAD_ONLY else kind
         if request.get(SPEED) is not None:
-            return web.Response(body=path.read_bytes(), headers=headers)
+            return web.Response(body=_bytes(path), headers=headers)
         return web.FileResponse(path, headers=headers)
+
+    def _find(self, query: Mapping[str, str]) -> Path | int:
+        """Return the file that is asked for, or the status of the refusal."""
+        if "filename" not in query:
+            return 404
+        name, place = self._annotated(query["filename"])
+        if not name or name[0] == "/" or ".." in name:
+            return 400
+        if place is None:
+            place = self._places.get(query.get("type", "output"))
+        if place is None:
+            return 400
+        folder = Path(place, query.get("subfolder", ""))
+        if os.path.commonpath((_absolute(folder), place)) != place:
+            return 403
+        path = folder / Path(name).name
+        return path if path.is_file() else 404
 
     def _annotated(self, name: str) -> tuple[str, str | None]:
         """Split ``picture.png [input]`` into the name and the place."""
@@ -136,8 +138,17 @@ class FileRoutes:
         return name, None
 
 
-def _same(path: str, data: bytes) -> bool:
-    there = hashlib.sha256(Path(path).read_bytes())
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _absolute(path: Path) -> Path:
+    # As text, without following links, because the real server judges paths so.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _same(path: Path, data: bytes) -> bool:
+    there = hashlib.sha256(path.read_bytes())
     return there.digest() == hashlib.sha256(data).digest()
 
 

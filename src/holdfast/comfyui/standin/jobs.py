@@ -129,7 +129,7 @@ class Jobs:
         return False
 
     def history(self, *, max_items: int | None = None, offset: int = -1) -> dict[str, Any]:
-        """Return finished jobs, oldest first; the last ``max_items`` unless ``offset`` says else."""
+        """Return finished jobs, oldest first; the last ``max_items``, or from ``offset``."""
         with self._lock:
             ids = list(self._history)
             first = offset

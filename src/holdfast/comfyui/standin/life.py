@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import datetime
+import datetime as dt
 import logging
 import random
 import socket
@@ -51,6 +51,7 @@ class Life:
 
     def __init__(
         self,
+        *,
         config: StandInConfig,
         catalog: Mapping[str, NodeClass],
         root: Path,
@@ -76,6 +77,7 @@ class Life:
             config.vram_bytes, kind=config.device, sizes=config.model_sizes
         )
         self._loop = asyncio.new_event_loop()
+        self._loop.set_debug(False)  # in debug mode aiohttp answers a 500 with a traceback
         self.sockets = Sockets(self._loop, self.pulse, config.max_upload)
         self.jobs = Jobs(self._queue_changed, config.history_limit)
         self._on_death = on_death
@@ -157,7 +159,7 @@ class Life:
 
     def log(self, line: str) -> None:
         """Write a line to the server's own log."""
-        stamp = datetime.datetime.now(tz=datetime.UTC).replace(tzinfo=None).isoformat()
+        stamp = dt.datetime.now(tz=dt.UTC).replace(tzinfo=None).isoformat()
         self._lines.append(f"{stamp} - {line}\n")
 
     def log_text(self) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 
 
-class Gone(BaseException):  # noqa: N818 - not an error: the process this thread belonged to is dead
+class Gone(BaseException):
     """The server died; unwind the worker without a word.
 
     A `BaseException`, so that a node's own ``except Exception`` cannot catch it.

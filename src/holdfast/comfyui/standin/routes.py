@@ -128,7 +128,7 @@ class Routes:
     async def post_queue(self, request: web.Request) -> web.Response:
         """Drop waiting jobs."""
         body = await request.json()
-        if "clear" in body and body["clear"]:
+        if "clear" in body and body["clear"]:  # noqa: RUF019 - a list is a fine body here
             self._life.jobs.clear()
         if "delete" in body:
             for prompt_id in body["delete"]:
@@ -153,7 +153,7 @@ class Routes:
     async def post_history(self, request: web.Request) -> web.Response:
         """Forget finished jobs."""
         body = await request.json()
-        if "clear" in body and body["clear"]:
+        if "clear" in body and body["clear"]:  # noqa: RUF019 - a list is a fine body here
             self._life.jobs.clear_history()
         if "delete" in body:
             for prompt_id in body["delete"]:
@@ -208,11 +208,11 @@ class Routes:
         folder = request.match_info["folder"]
         if OLD_FOLDER_NAMES.get(folder, folder) not in FOLDER_NAMES:
             return web.Response(status=404)
-        return web.json_response(self._life.disk.files(folder))
+        return web.json_response(self._life.disk.models(folder))
 
     async def get_embeddings(self, _request: web.Request) -> web.Response:
         """List the embeddings, without suffixes."""
-        names = self._life.disk.files("embeddings")
+        names = self._life.disk.models("embeddings")
         return web.json_response([name.rpartition(".")[0] for name in names])
 
     async def get_extensions(self, _request: web.Request) -> web.Response:
@@ -267,28 +267,36 @@ def _faults(life: Life) -> Any:
         post = life.script.next_post() if posted else 0
         struck = life.script.happens(Point("request", life.now(), post=post, path=path))
         if not struck:
+            # No waiting here: a request that came with its client already gone must still be read.
             return await handler(request)
-        for fault in struck:
-            if fault.kind in WHOLE_PROCESS:
-                life.suffer(fault)
-                life.pulse.hold()
-        if not life.pulse.alive:
-            await asyncio.Event().wait()  # until the end of this life cancels it
-        for fault in struck:
-            if fault.kind == "http_error":
-                return _http_error(fault)
-            if fault.kind == "slow":
-                await asyncio.sleep(fault.seconds or 0.0)
-                request[SPEED] = fault.bytes_per_second
-        response = await handler(request)
-        if any(fault.kind == "lost_response" for fault in struck) and request.transport:
-            request.transport.abort()
-        speed = request.get(SPEED)
-        if speed is not None and isinstance(response, web.Response):
-            return await _slowed(request, response, speed)
-        return response
+        return await _suffering(life, request, handler, struck)
 
     return let_in
+
+
+async def _suffering(
+    life: Life, request: web.Request, handler: Handler, struck: tuple[Fault, ...]
+) -> web.StreamResponse:
+    """Answer a request that faults have struck."""
+    for fault in struck:
+        if fault.kind in WHOLE_PROCESS:
+            life.suffer(fault)
+            life.pulse.hold()
+    if not life.pulse.alive:
+        await asyncio.Event().wait()  # until the end of this life cancels it
+    faults = {fault.kind: fault for fault in struck}
+    if error := faults.get("http_error"):
+        return _http_error(error)
+    if slow := faults.get("slow"):
+        await asyncio.sleep(slow.seconds or 0.0)
+        request[SPEED] = slow.bytes_per_second
+    response = await handler(request)
+    if "lost_response" in faults and request.transport is not None:
+        request.transport.abort()
+    speed = request.get(SPEED)
+    if speed is not None and isinstance(response, web.Response):
+        return await _slowed(request, response, speed)
+    return response
 
 
 def _http_error(fault: Fault) -> web.Response:

@@ -105,7 +105,7 @@ class Sabotage:
 
 def pixels_of(inputs: Mapping[str, Any]) -> int:
     """Pixels a node works on: the most that its sizes or any one input amount to."""
-    own = _area(lambda name: inputs.get(name))
+    own = _area(inputs.get)
     return max([own, *(size for value in inputs.values() for size in _sizes(value))])
 
 

@@ -142,23 +142,15 @@ class FaultScript:
 
 
 def _strikes(fault: Fault, point: Point) -> bool:
-    if fault.place != point.place:
-        return False
-    if fault.job is not None and point.job < fault.job:
-        return False
-    if fault.after is not None and point.now < fault.after:
-        return False
-    if fault.step is not None and point.step < fault.step:
-        return False
-    if point.place == "request":
-        return _strikes_request(fault, point)
-    if fault.node is not None and point.node != fault.node:
-        return False
-    if fault.kind == "out_of_memory":
-        if fault.above is not None and point.pixels <= fault.above:
-            return False
-        return fault.node is not None or any(part in point.node for part in HEAVY)
-    return True
+    return (
+        fault.place == point.place
+        and point.job >= (fault.job or 0)
+        and point.now >= (fault.after or 0.0)
+        and point.step >= (fault.step or 0)
+        and fault.node in {None, point.node}
+        and (point.place != "request" or _strikes_request(fault, point))
+        and (fault.kind != "out_of_memory" or _strikes_memory(fault, point))
+    )
 
 
 def _strikes_request(fault: Fault, point: Point) -> bool:
@@ -166,6 +158,10 @@ def _strikes_request(fault: Fault, point: Point) -> bool:
         return False
     if fault.post is not None:
         return point.post >= fault.post
-    if fault.kind == "lost_response" and fault.path is None:
-        return point.post > 0
-    return True
+    return point.post > 0 or fault.kind != "lost_response" or fault.path is not None
+
+
+def _strikes_memory(fault: Fault, point: Point) -> bool:
+    if fault.above is not None and point.pixels <= fault.above:
+        return False
+    return fault.node is not None or any(part in point.node for part in HEAVY)

@@ -65,7 +65,7 @@ def _input_path(folders: Folders, name: str) -> Path:
 
 
 def _validate_input(files: ServerFiles, inputs: Mapping[str, Any]) -> str | None:
-    name = inputs["image"]
+    name = inputs.get("image")
     try:
         found = isinstance(name, str) and _input_path(files.folders, name).is_file()
     except FileNotFoundError:
