@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-
 from tests.conformance.graphs import Graph
 from tests.conformance.recorder import PATIENCE, Recorder, Run
 
@@ -101,14 +100,31 @@ class Client:
         """Return how many jobs run or wait."""
         return (await self.get("/prompt")).json["exec_info"]["queue_remaining"]
 
+    async def wait_running(self, prompt_id: str) -> None:
+        """Wait until a job runs."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                if prompt_id in [item[1] for item in (await self.queue())[0]]:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def stop(self, prompt_id: str) -> None:
+        """Interrupt a running job until it has ended.
+
+        An interrupt between a job's leaving the queue and its first node is lost.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while prompt_id in [item[1] for item in (await self.queue())[0]]:
+                await self.post("/interrupt", json={"prompt_id": prompt_id})
+                await asyncio.sleep(0.02)
+
     async def drain(self) -> None:
         """Drop all waiting jobs, stop the running one, and wait until none is left."""
         async with asyncio.timeout(PATIENCE):
             while await self.remaining():
                 await self.post("/queue", json={"clear": True})
                 for item in (await self.queue())[0]:
-                    await self.post("/interrupt", json={"prompt_id": item[1]})
-                await asyncio.sleep(0.02)
+                    await self.stop(item[1])
 
     async def close(self) -> None:
         """Close all sockets."""

@@ -7,13 +7,11 @@ queue and the history, interrupts jobs, and counts every message.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
 import pytest
-
 from tests.conformance.client import Client
 from tests.conformance.graphs import SlowGraph, slow_blurring, slow_sampling
 from tests.conformance.recorder import Recorder
@@ -70,7 +68,7 @@ def checkpoint(checkpoints: list[str]) -> str:
 def slow(checkpoints: list[str]) -> Callable[[], SlowGraph]:
     """Make a graph that takes one second or some, and can be let run to its end."""
     if checkpoints:
-        return lambda: slow_sampling(checkpoints[0], 40)
+        return lambda: slow_sampling(checkpoints[0], 25)
     return lambda: slow_blurring(30)
 
 
@@ -88,9 +86,7 @@ def occupy(client: Client, endless: Callable[[], SlowGraph]) -> Callable:
 
     async def occupied() -> str:
         prompt_id = (await client.submit(endless().graph))["prompt_id"]
-        async with asyncio.timeout(10):
-            while not (await client.queue())[0]:
-                await asyncio.sleep(0.01)
+        await client.wait_running(prompt_id)
         return prompt_id
 
     return occupied

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import pytest
-
 from tests.conformance.client import Client
 from tests.conformance.graphs import (
     Graph,
@@ -165,9 +164,7 @@ async def test_saved_pictures_are_counted_up_under_their_prefix(client: Client):
     first, second = await client.run(save(name)), await client.run(save(name, batch_size=2))
 
     files = [
-        picture["filename"]
-        for run in (first, second)
-        for picture in run.outputs()["3"]["images"]
+        picture["filename"] for run in (first, second) for picture in run.outputs()["3"]["images"]
     ]
     assert files == [f"{name}_0000{count}_.png" for count in (1, 2, 3)]
 

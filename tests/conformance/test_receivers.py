@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-
 from tests.conformance.client import Client
 from tests.conformance.graphs import CHANCE, SlowGraph, failing, preview, save
 from tests.conformance.recorder import QUIET, RUN_KINDS, Recorder
@@ -158,9 +157,7 @@ async def test_another_object_first_uses_up_the_chance_for_feature_flags(socket:
 
 
 @pytest.mark.parametrize("first", ["not json", "", "[1, 2]", '"text"', "5", "null"], ids=repr)
-async def test_a_first_frame_that_is_no_object_does_not_use_up_the_chance(
-    socket: Recorder, first
-):
+async def test_a_first_frame_that_is_no_object_does_not_use_up_the_chance(socket: Recorder, first):
     await socket.send(first)
     await socket.send(FLAGS)
 

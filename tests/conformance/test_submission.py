@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-
 from tests.conformance.client import Client
 from tests.conformance.graphs import CHANCE, branches, preview, save
 from tests.conformance.recorder import QUIET, Recorder
@@ -94,9 +93,7 @@ async def test_a_prompt_id_that_is_sent_is_used(client: Client):
     assert (await client.history(wanted))["prompt"][1] == wanted
 
 
-@pytest.mark.parametrize(
-    "sent", [12345, None, True, 1.5, "", {"a": 1}, ["a"]], ids=lambda value: repr(value)
-)
+@pytest.mark.parametrize("sent", [12345, None, True, 1.5, "", {"a": 1}, ["a"]], ids=repr)
 async def test_a_prompt_id_of_any_kind_becomes_its_text(client: Client, sent):
     assert (await client.submit(preview(), prompt_id=sent))["prompt_id"] == str(sent)
 
@@ -258,9 +255,7 @@ async def test_a_body_above_the_limit_is_too_large(client: Client):
 
 
 async def test_jobs_run_in_the_order_they_came(client: Client, socket: Recorder):
-    ids = [
-        (await client.submit(save(), client_id=socket.client_id))["prompt_id"] for _ in range(5)
-    ]
+    ids = [(await client.submit(save(), client_id=socket.client_id))["prompt_id"] for _ in range(5)]
     await socket.wait_end(ids[-1])
 
     assert [data["prompt_id"] for data in socket.of("execution_start")] == ids
@@ -280,7 +275,7 @@ async def test_what_waits_runs_by_number_then_id(
     await client.submit(preview(), prompt_id=f"{tag}-c", number=high, **mine)
     await client.submit(preview(), prompt_id=f"{tag}-b", **mine)
     await client.submit(preview(), prompt_id=f"{tag}-a", front=True, **mine)
-    await client.post("/interrupt", json={"prompt_id": blocker})
+    await client.stop(blocker)
     await socket.wait_end(f"{tag}-e")
 
     started = [data["prompt_id"][-1] for data in socket.of("execution_start")]

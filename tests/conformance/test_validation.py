@@ -6,7 +6,6 @@ import copy
 from typing import Any
 
 import pytest
-
 from tests.conformance.client import Client, Reply
 from tests.conformance.graphs import (
     WIDTH_CONFIG,
@@ -270,8 +269,7 @@ async def test_a_picture_linked_to_a_number_is_a_wrong_type(client: Client):
         ("64.9", "invalid literal for int() with base 10: '64.9'"),
         (
             None,
-            "int() argument must be a string, a bytes-like object or a real number,"
-            " not 'NoneType'",
+            "int() argument must be a string, a bytes-like object or a real number, not 'NoneType'",
         ),
         (
             {"a": 1},

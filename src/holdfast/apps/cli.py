@@ -215,9 +215,14 @@ def run_cli() -> None:
     except click.exceptions.Abort:
         sys.stderr.write("holdfast: stopped\n")
         code = Exit.INTERRUPTED
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        code = error.exit_code
+        code = Exit.BAD_INPUT
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see: {context.command_path} --help)" if context is not None else ""
+        sys.stderr.write(f"holdfast: {one_line(error.format_message())}{hint}\n")
+        code = Exit.BAD_INPUT
     except BadInputError as error:
         sys.stderr.write(f"holdfast: {one_line(str(error))}\n")
         code = Exit.BAD_INPUT

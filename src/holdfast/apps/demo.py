@@ -317,7 +317,10 @@ class Show:
             if not machine.running:
                 await asyncio.sleep(1.5)
                 await machine.start()
-                self._screen.say(f"operator: server {machine.name} was started again")
+                self._screen.say(
+                    f"operator: server {machine.name} runs at {machine.url} again, "
+                    f"process {machine.process_id}"
+                )
 
 
 async def _until(condition: object) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,9 +156,8 @@ async def _carry_out(
         screen.say("stopping: taking our own jobs back from the servers ...")
         main.cancel()
 
-    # Windows' event loops have no signal handlers; there Ctrl-C cancels through asyncio.run.
     loop = asyncio.get_running_loop()
-    handled = sys.platform != "win32"
+    handled = may_handle_signals()
     if handled:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
@@ -184,6 +184,12 @@ async def _carry_out(
     if stopped:
         return Exit.INTERRUPTED
     return Exit.OK if len(account.delivered) == order.total else Exit.SOME_FAILED
+
+
+def may_handle_signals() -> bool:
+    """Whether Ctrl-C can be ours: only in the main thread, and not in Windows' event loops."""
+    main = threading.current_thread() is threading.main_thread()
+    return main and sys.platform != "win32"
 
 
 async def work_through(order: Order, comfy: ComfyUI, *, deadline: float | None) -> None:

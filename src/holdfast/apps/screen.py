@@ -146,7 +146,10 @@ class LiveScreen(PlainLines):
                 self._failed += 1
             case events.AttemptFailed(job=job):
                 self._jobs.pop(job, None)
-        if isinstance(event, events.AttemptFailed | events.ServerDown | events.ServerUp):
+        if isinstance(
+            event,
+            events.AttemptFailed | events.ServerDown | events.ServerUp | events.Withdrawn,
+        ):
             super().show(event)
 
     def _picture(self) -> Group:
@@ -305,7 +308,7 @@ def describe(event: object) -> str:
             return f"{event.server}: out for now: {event.reason}"
         case events.ServerUp():
             return f"{event.server}: back"
-        case events.LeftBehind():
+        case events.Withdrawn():
             return f"{event.job}: {event.words} ({event.server}, prompt {event.prompt_id})"
     return ""
 

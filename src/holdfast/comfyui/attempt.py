@@ -33,7 +33,7 @@ from holdfast.comfyui.server import (
     SilentError,
 )
 from holdfast.comfyui.watch import Outcome, Patience, Verdict, Want, Watch, Where
-from holdfast.comfyui.withdraw import Submission, withdraw
+from holdfast.comfyui.withdraw import Submission, Withdrawal, withdraw
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import ErrorCategory
 
@@ -415,9 +415,9 @@ class AttemptRun:
         became = await withdraw(self._server, self._ours, seconds=3.0)
         if not became.clean:
             self.place.leftovers[self._ours.token] = (self.job.name, self._ours)
-            self._emit(
-                events.LeftBehind(self.job.name, self.place.name, self._ours.prompt_id, became)
-            )
+        if became is not Withdrawal.ABSENT:
+            job, server, prompt_id = self.job.name, self.place.name, self._ours.prompt_id
+            self._emit(events.Withdrawn(job, server, prompt_id, became.value, became.clean))
 
     _node: str | None = None
     _blocked: NodeFault | None = None

@@ -109,13 +109,16 @@ class ServerUp:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftBehind:
-    """A submission of ours stays, or may stay, on a server."""
+class Withdrawn:
+    """A submission of ours was taken back from a server, or could not be."""
 
     job: str
     server: str
     prompt_id: str
     words: str
+    """What became of it, such as ``removed from the queue``."""
+    clean: bool
+    """Whether nothing of it is left there."""
 
 
 Event = (
@@ -129,5 +132,5 @@ Event = (
     | JobFailed
     | ServerDown
     | ServerUp
-    | LeftBehind
+    | Withdrawn
 )

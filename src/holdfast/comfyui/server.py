@@ -23,8 +23,11 @@ from holdfast.comfyui.replies import HistoryEntry, Queue, parse_history, parse_q
 
 MAX_FRAME_BYTES = 64 * 2**20
 """Error frames of 12 MB are real; the default limit of 4 MiB closes the socket on them."""
-MAX_JSON_BYTES = 128 * 2**20
-"""A history entry repeats the whole graph and the whole error message."""
+MAX_JSON_BYTES = 32 * 2**20
+"""A history entry repeats the whole graph and the whole error message. Parsed JSON takes up to
+twenty times its size in memory, so this is no larger than it must be."""
+MAX_SMALL_JSON_BYTES = 2**20
+"""For answers that are small on every real server."""
 FEATURES = {"supports_preview_metadata": True}
 
 
@@ -103,14 +106,14 @@ class Server:
         answer = await self._json("GET", "/queue")
         queue = parse_queue(answer.body)
         if queue is None:
-            raise self._not_comfyui("/queue", answer.status, "no queue in it")
+            raise self._not_comfyui("/queue", answer.status, "JSON of another kind")
         return queue
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """`GET /history/{id}`: how a run ended, None if it has not or is unknown."""
         answer = await self._json("GET", f"/history/{quote(prompt_id, safe='')}")
         if not isinstance(answer.body, dict):
-            raise self._not_comfyui("/history", answer.status, "no history in it")
+            raise self._not_comfyui("/history", answer.status, "JSON of another kind")
         return parse_history(answer.body, prompt_id)
 
     async def look(self, prompt_id: str) -> tuple[Queue, HistoryEntry | None]:
@@ -132,9 +135,9 @@ class Server:
 
     async def system_stats(self) -> Mapping[str, Any]:
         """`GET /system_stats`: version, memory, devices."""
-        answer = await self._json("GET", "/system_stats")
+        answer = await self._json("GET", "/system_stats", largest=MAX_SMALL_JSON_BYTES)
         if not isinstance(answer.body, dict) or not isinstance(answer.body.get("system"), dict):
-            raise self._not_comfyui("/system_stats", answer.status, "no system in it")
+            raise self._not_comfyui("/system_stats", answer.status, "JSON of another kind")
         return answer.body
 
     async def object_info(self, class_name: str | None = None) -> Mapping[str, Any]:
@@ -142,7 +145,7 @@ class Server:
         path = "/object_info" + (f"/{quote(class_name, safe='')}" if class_name else "")
         answer = await self._json("GET", path, seconds=max(30.0, self.call_seconds))
         if not isinstance(answer.body, dict):
-            raise self._not_comfyui(path, answer.status, "no node classes in it")
+            raise self._not_comfyui(path, answer.status, "JSON of another kind")
         return answer.body
 
     async def models(self, folder: str | None = None) -> list[str]:
@@ -163,7 +166,7 @@ class Server:
         async with self._request("POST", "/upload/image", data=form, seconds=300.0) as response:
             body = await self._read_json(response, "/upload/image", (200,))
         if not isinstance(body, dict) or not isinstance(body.get("name"), str):
-            raise self._not_comfyui("/upload/image", 200, "no name in it")
+            raise self._not_comfyui("/upload/image", 200, "JSON of another kind")
         folder = body.get("subfolder")
         return f"{folder}/{body['name']}" if isinstance(folder, str) and folder else body["name"]
 
@@ -227,10 +230,11 @@ class Server:
         body: Mapping[str, Any] | None = None,
         seconds: float | None = None,
         accept: tuple[int, ...] = (200,),
+        largest: int = MAX_JSON_BYTES,
     ) -> Answer:
         data = None if body is None else json.dumps(body, allow_nan=True).encode()
         async with self._request(method, path, data=data, seconds=seconds) as response:
-            return Answer(response.status, await self._read_json(response, path, accept))
+            return Answer(response.status, await self._read_json(response, path, accept, largest))
 
     async def _empty(self, path: str, body: Mapping[str, Any]) -> None:
         data = json.dumps(body).encode()
@@ -268,13 +272,20 @@ class Server:
             raise self._no_answer(path, error) from None
 
     async def _read_json(
-        self, response: aiohttp.ClientResponse, path: str, accept: tuple[int, ...]
+        self,
+        response: aiohttp.ClientResponse,
+        path: str,
+        accept: tuple[int, ...],
+        largest: int = MAX_JSON_BYTES,
     ) -> Any:
         raw = bytearray()
         async for chunk in response.content.iter_any():
             raw += chunk
-            if len(raw) > MAX_JSON_BYTES:
-                raise self._not_comfyui(path, response.status, "it is larger than 128 MiB")
+            if len(raw) > largest:
+                size = f"more than {largest // 2**20} MiB"
+                if largest < MAX_JSON_BYTES:
+                    raise self._not_comfyui(path, response.status, size)
+                raise AnswerError(f"{self.name} answered {path} with {size}", response.status)
         text = raw.decode(errors="replace")
         if response.status not in accept:
             raise self._error_answer(response, path, text)
@@ -283,7 +294,7 @@ class Server:
         except (ValueError, RecursionError):
             if "html" in response.content_type:
                 raise self._not_comfyui(path, response.status, "an HTML page") from None
-            raise self._not_comfyui(path, response.status, "not JSON") from None
+            raise self._not_comfyui(path, response.status, "something that is not JSON") from None
 
     def _no_answer(self, path: str, error: BaseException) -> ServerCallError:
         if isinstance(error, TimeoutError):
@@ -294,7 +305,7 @@ class Server:
         if isinstance(error, aiohttp.InvalidURL):
             return RefusedError(f"{self.name} is no usable address")
         if isinstance(error, aiohttp.ClientResponseError):
-            return self._not_comfyui(path, error.status, "it is no proper HTTP")
+            return self._not_comfyui(path, error.status, "something that is not HTTP")
         return SilentError(f"{self.name} broke off the connection at {path}")
 
     def _error_answer(
@@ -318,7 +329,7 @@ class Server:
 
     def _not_comfyui(self, path: str, status: int, what: str) -> NotComfyUIAnswerError:
         return NotComfyUIAnswerError(
-            f"{self.name} does not look like ComfyUI: its answer to {path} is {what}", status
+            f"{self.name} does not look like ComfyUI: it answered {path} with {what}", status
         )
 
 

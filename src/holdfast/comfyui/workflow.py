@@ -234,7 +234,10 @@ def is_link(value: Any) -> bool:
 def _check_node(source: str, node_id: Any, node: Any) -> None:
     where = f"{source}: node {node_id!r}"
     if not isinstance(node, dict):
-        raise BadInputError(f"{where} is {json.dumps(node)[:80]}; a node is an object")
+        raise BadInputError(
+            f"{where} is {json.dumps(node)[:80]}; a node is an object with class_type and inputs. "
+            "Is this a workflow in API format? (in ComfyUI: Workflow > Export (API))"
+        )
     if not isinstance(node.get("class_type"), str) or not node["class_type"]:
         raise BadInputError(
             f"{where} has no class_type; is this a workflow in API format? "

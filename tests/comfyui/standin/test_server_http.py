@@ -5,7 +5,6 @@ import io
 import aiohttp
 import pytest
 from PIL import Image
-
 from tests.comfyui.standin.tiny import graph, running, sampled
 
 TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
@@ -149,7 +148,9 @@ async def test_nodes_are_described_as_by_a_real_server():
             "optional": ["name"],
             "hidden": ["prompt", "extra_pnginfo"],
         }
-        assert info["Load"]["input"]["required"]["name"] == [["sd15.safetensors", "sdxl.safetensors"]]
+        assert info["Load"]["input"]["required"]["name"] == [
+            ["sd15.safetensors", "sdxl.safetensors"]
+        ]
         assert await client.get("/object_info/Save") == {"Save": info["Save"]}
         assert await client.get("/object_info/Unknown") == {}
 

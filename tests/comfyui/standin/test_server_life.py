@@ -11,10 +11,10 @@ import time
 
 import aiohttp
 import pytest
+from tests.comfyui.standin.tiny import CATALOG, graph, running, sampled, standin
 
 from holdfast.comfyui.standin import StandIn, StandInConfig
 from holdfast.errors import BadInputError
-from tests.comfyui.standin.tiny import CATALOG, graph, running, sampled, standin
 
 
 def test_it_starts_at_once_and_leaves_nothing_behind():
@@ -156,7 +156,9 @@ print("ended", flush=True)
 
 
 def process(mode):
-    return subprocess.Popen([sys.executable, "-c", PROCESS, mode], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, mode], stdout=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -1,13 +1,18 @@
 """WebSockets: greetings, flags, reconnecting, and everything that goes wrong with them."""
 
-import asyncio
 import json
+import socket
 
 import aiohttp
 import pytest
-
 from tests.comfyui.standin.tiny import graph, running, sampled
 
+from holdfast.comfyui.standin import Fault
+
+UPGRADE = (
+    b"GET /ws?clientId=slow HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 FLAGS = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
 
 
@@ -81,20 +86,19 @@ async def test_reconnecting_in_the_middle_tells_the_node_without_prompt_id():
 
 
 async def test_the_newer_socket_hears_and_goes_deaf_when_the_older_closes():
-    async with running() as client:
-        async with client.ear("dup") as old, client.ear("dup") as new:
-            await client.submit(sampled(1), "dup")
-            assert "execution_success" in await new.until_done()
-            assert await old.silence()
-            await old.socket.close()
-            prompt_id = await client.submit(sampled(1, nonce=1), "dup")
-            await client.finished(prompt_id)
-            assert await new.silence()
-            await new.socket.ping()
-            assert not new.socket.closed
-            async with client.ear("dup") as third:
-                await client.submit(sampled(1, nonce=2), "dup")
-                assert "execution_success" in await third.until_done()
+    async with running() as client, client.ear("dup") as old, client.ear("dup") as new:
+        await client.submit(sampled(1), "dup")
+        assert "execution_success" in await new.until_done()
+        assert await old.silence()
+        await old.socket.close()
+        prompt_id = await client.submit(sampled(1, nonce=1), "dup")
+        await client.finished(prompt_id)
+        assert await new.silence()
+        await new.socket.ping()
+        assert not new.socket.closed
+        async with client.ear("dup") as third:
+            await client.submit(sampled(1, nonce=2), "dup")
+            assert "execution_success" in await third.until_done()
 
 
 async def test_a_number_as_client_id_matches_no_socket():
@@ -118,25 +122,18 @@ async def test_a_list_or_object_as_client_id_ends_the_process(client_id):
 
 
 async def test_one_socket_that_does_not_read_stops_the_messages_of_all():
-    # Small buffers make the sender wait after a few large messages.
-    async with running() as client, client.ear("watcher") as ear:
-        reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port, limit=1024)
-        key = "dGhlIHNhbXBsZSBub25jZQ=="
-        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
-        start = f"GET /ws?clientId=slow HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n"
-        writer.write(f"{start}Sec-WebSocket-Key: {key}\r\n\r\n".encode())
-        await reader.readuntil(b"\r\n\r\n")
-        writer.transport.pause_reading()
-        message = "x" * 20_000_000
-        big = graph("Fail", exception_type="RuntimeError", message=message)
-        await client.finished(await client.submit(big, "slow"))
-        while not await ear.silence():
-            pass
-        ear.heard.clear()
-        prompt_id = await client.submit(graph(), "watcher")
-        await client.finished(prompt_id)
-        assert await ear.silence()
-        async with client.ear("new"):
-            pass
-        writer.transport.abort()
+    # More than the socket buffers hold, so that the sender has to wait.
+    fault = Fault("huge_error", job=1, bytes=20_000_000)
+    async with running(fault) as client, client.ear("watcher") as ear:
+        with socket.create_connection(("127.0.0.1", client.server.port)) as slow:
+            slow.sendall(UPGRADE)
+            assert slow.recv(12) == b"HTTP/1.1 101"
+            await client.finished(await client.submit(graph(), "slow"))
+            while not await ear.silence():
+                pass
+            ear.heard.clear()
+            await client.finished(await client.submit(graph(width=9), "watcher"))
+            assert await ear.silence()
+            async with client.ear("new"):
+                pass
         assert "execution_success" in await ear.until_done()

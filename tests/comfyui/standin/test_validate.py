@@ -38,7 +38,11 @@ CATALOG = {
         NodeClass(
             "ImageScale",
             run,
-            {"image": ("IMAGE",), "method": (["area", "lanczos"],), "factor": ("FLOAT", {"max": 8.0})},
+            {
+                "image": ("IMAGE",),
+                "method": (["area", "lanczos"],),
+                "factor": ("FLOAT", {"max": 8.0}),
+            },
             {"sharp": ("BOOLEAN", {}), "label": ("STRING", {})},
             outputs=("IMAGE", "MASK"),
         ),
@@ -132,7 +136,13 @@ def test_what_is_no_graph_at_all_raises(prompt):
 
 INNER = [
     ({"width": 0}, "value_smaller_than_min", "Value 0 smaller than min of 1", "width", 0),
-    ({"width": 99999}, "value_bigger_than_max", "Value 99999 bigger than max of 16384", "width", 99999),
+    (
+        {"width": 99999},
+        "value_bigger_than_max",
+        "Value 99999 bigger than max of 16384",
+        "width",
+        99999,
+    ),
 ]
 
 
@@ -272,7 +282,10 @@ def test_a_bad_link_at_an_output_node(link, details, kind):
 
 
 def test_a_bad_link_further_in_is_blamed_on_the_inner_node():
-    inner = {"class_type": "ImageScale", "inputs": {"image": ["99", 0], "method": "area", "factor": 1}}
+    inner = {
+        "class_type": "ImageScale",
+        "inputs": {"image": ["99", 0], "method": "area", "factor": 1},
+    }
     verdict = judge({"1": inner, "2": shown(["1", 0])})
     found = problem(verdict, "1")
     assert verdict.error["details"] == ""

@@ -24,7 +24,7 @@ def empty(context, width, height, batch_size=1):
     return NodeOutput((np.zeros((batch_size, height, width, 3), np.float32),))
 
 
-def work(context, image, steps, preview=False, poll=True, nonce=0):
+def work(context, image, steps, *, preview=False, poll=True, nonce=0):
     picture = Image.new("RGB", (8, 8)) if preview else None
     for step in range(steps):
         context.sleep(context.step_seconds)
@@ -68,7 +68,9 @@ HIDDEN = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
 CATALOG = {
     node.name: node
     for node in (
-        NodeClass("Empty", empty, {"width": SIDE, "height": SIDE, "batch_size": COUNT}, outputs=IMAGE),
+        NodeClass(
+            "Empty", empty, {"width": SIDE, "height": SIDE, "batch_size": COUNT}, outputs=IMAGE
+        ),
         NodeClass(
             "Sampler",
             work,
@@ -91,8 +93,12 @@ CATALOG = {
             outputs=("MODEL",),
             choices={"name": lambda files: files.models("checkpoints")},
         ),
-        NodeClass("Save", save, {"images": IMAGE}, {"name": ("STRING", {})}, HIDDEN, output_node=True),
-        NodeClass("Use", lambda _context, model: NodeOutput(), {"model": ("MODEL",)}, output_node=True),
+        NodeClass(
+            "Save", save, {"images": IMAGE}, {"name": ("STRING", {})}, HIDDEN, output_node=True
+        ),
+        NodeClass(
+            "Use", lambda _context, model: NodeOutput(), {"model": ("MODEL",)}, output_node=True
+        ),
     )
 }
 

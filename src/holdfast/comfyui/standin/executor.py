@@ -195,7 +195,7 @@ class Executor:
             shown_inputs = {key: [_shown(value)] for key, value in (inputs | hidden).items()}
             return Failure(node_id, error, shown_inputs)
         if output.ui:
-            self._cache.keep_shown(node_id, Shown(output.ui, _meta(node_id)))
+            self._cache.keep_shown(node_id, Shown(output.ui, wire.shown_meta(node_id)))
             if life.sockets.client_id is not None:
                 self._executed(run, node_id, output.ui)
         self._cache.keep(node_id, output.values)
@@ -215,7 +215,8 @@ class Executor:
         blocker = next((value for value in inputs.values() if isinstance(value, Blocker)), None)
         if blocker is not None:
             if blocker.message is not None:
-                self._send("execution_error", _blocked_error(run, node_id, cls, blocker.message))
+                told = _who(run, node_id)
+                self._send("execution_error", wire.blocked(told, blocker.message))
             return NodeOutput((Blocker(None),) * len(cls.outputs))
         sabotage = Sabotage(self._life, run.number, cls.name, inputs)
         context = self._context(run, node_id, pnginfo, sabotage)
@@ -302,12 +303,7 @@ class Executor:
             sockets.post(wire.preview(image), sockets.client_id)
 
     def _report(self, run: Run, failure: Failure) -> None:
-        told: dict[str, Any] = {
-            "prompt_id": run.prompt_id,
-            "node_id": failure.node_id,
-            "node_type": run.prompt[failure.node_id]["class_type"],
-            "executed": list(run.executed),
-        }
+        told = _who(run, failure.node_id)
         if failure.error is None:
             self._record(run, "execution_interrupted", told, to_everybody=True)
             return
@@ -321,6 +317,16 @@ class Executor:
         told["current_outputs"] = list(run.prompt)
         self._life.log(f"{told['node_type']}: {kind}: {words[:1000]}")
         self._record(run, "execution_error", told)
+
+
+def _who(run: Run, node_id: str) -> dict[str, Any]:
+    """Say where a run came to grief."""
+    return {
+        "prompt_id": run.prompt_id,
+        "node_id": node_id,
+        "node_type": run.prompt[node_id]["class_type"],
+        "executed": list(run.executed),
+    }
 
 
 def _pnginfo(cls: NodeClass, extra_data: Any) -> Any:
@@ -341,22 +347,3 @@ def _shown(value: Any) -> Any:
         return value
     text = str(value)
     return f"tensor({text})" if type(value).__module__ == "numpy" else text
-
-
-def _meta(node_id: str) -> dict[str, Any]:
-    names = {"node_id": node_id, "display_node": node_id}
-    return {**names, "parent_node": None, "real_node_id": node_id}
-
-
-def _blocked_error(run: Run, node_id: str, cls: NodeClass, message: str) -> dict[str, Any]:
-    return {
-        "prompt_id": run.prompt_id,
-        "node_id": node_id,
-        "node_type": cls.name,
-        "executed": list(run.executed),
-        "exception_message": f"Execution Blocked: {message}",
-        "exception_type": "ExecutionBlocked",
-        "traceback": [],
-        "current_inputs": [],
-        "current_outputs": [],
-    }

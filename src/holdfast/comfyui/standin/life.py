@@ -211,6 +211,8 @@ class Life:
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for us
             self._failed = error
         finally:
+            self.pulse.end()
+            self.jobs.close()
             listener.close()
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
@@ -229,6 +231,9 @@ class Life:
             await self._ending.wait()
         finally:
             await site.stop()
+            # What was accepted this very moment takes a few turns to become a connection.
+            for _ in range(5):
+                await asyncio.sleep(0)
             for connection in runner.server.connections if runner.server else ():
                 if connection.transport is not None:
                     connection.transport.abort()

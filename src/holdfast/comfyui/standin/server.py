@@ -189,7 +189,8 @@ class StandIn:
             self._root = Path(tempfile.mkdtemp(prefix="holdfast-standin-"))
         if self._started_at is None:
             self._started_at = time.monotonic()
-        listener = _listen(self.config.host, self._port)
+        # A restart is patient: what held the port a moment ago was this server itself.
+        listener = _listen(self.config.host, self._port, 0.0 if self._life is None else 2.0)
         self._port = listener.getsockname()[1]
         life = Life(
             config=self.config,
@@ -200,8 +201,9 @@ class StandIn:
             on_death=self._died,
             names=self._names,
         )
-        life.begin(listener)
+        # Known before it begins: it may die at once, and `_died` asks who lives.
         self._life = life
+        life.begin(listener)
 
     def _offered(self) -> dict[str, NodeClass]:
         if self._catalog is None:
@@ -233,10 +235,16 @@ class StandIn:
             self._begin()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, patience: float) -> socket.socket:
     """Open a listening socket; port 0 finds one that nobody else will take."""
-    if port:
-        return _bound(host, port)
+    end = time.monotonic() + patience
+    while port:
+        try:
+            return _bound(host, port)
+        except OSError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.02)
     for _ in range(50):
         with contextlib.suppress(OSError):
             return _bound(host, random.choice(OWN_PORTS))

@@ -42,6 +42,24 @@ def node_names(node_id: str, prompt_id: str) -> dict[str, Any]:
     }
 
 
+def shown_meta(node_id: str) -> dict[str, Any]:
+    """What the history says beside a node's output."""
+    names = {"node_id": node_id, "display_node": node_id}
+    return {**names, "parent_node": None, "real_node_id": node_id}
+
+
+def blocked(told: dict[str, Any], message: str) -> dict[str, Any]:
+    """The error that is none: a branch was blocked, and the run goes on."""
+    return {
+        **told,
+        "exception_message": f"Execution Blocked: {message}",
+        "exception_type": "ExecutionBlocked",
+        "traceback": [],
+        "current_inputs": [],
+        "current_outputs": [],
+    }
+
+
 def preview(image: bytes, kind: int = JPEG) -> bytes:
     """Frame 1: an encoded picture, without a word on whose it is."""
     return struct.pack(">II", PREVIEW, kind) + image

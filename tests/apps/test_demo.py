@@ -1,0 +1,76 @@
+"""`holdfast demo`: every fault, every picture; also when somebody kills servers at random."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from holdfast.apps.demo import BY_THE_DEMO, LOOKS, WORDS
+from holdfast.comfyui.standin.faults import KINDS
+
+
+def demo(folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "holdfast.apps", "demo", "--output", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def pictures(folder):
+    (run,) = folder.iterdir()
+    with Image.open(run / "contact-sheet.png") as sheet:
+        sheet.load()
+    return sorted((run / "pictures").iterdir())
+
+
+def test_every_fault_has_words():
+    assert set(WORDS) == set(LOOKS) == set(KINDS) | set(BY_THE_DEMO)
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_meets_every_fault_and_delivers_every_picture(tmp_path):
+    with demo(tmp_path) as process:
+        out = process.communicate(timeout=110)[0]
+    assert process.returncode == 0, out[-4000:]
+    made = pictures(tmp_path)
+    assert len(made) >= 24
+    for path in made:
+        with Image.open(path) as picture:
+            picture.load()
+    account = out.partition("What went wrong")[2]
+    for kind in (*KINDS, *BY_THE_DEMO):
+        assert re.search(rf"^  {kind} on (alpha|beta|gamma)", account, re.MULTILINE), kind
+    assert "0 jobs lost" in account
+
+
+@pytest.mark.timeout(120)
+def test_servers_killed_at_random_moments_lose_no_picture(tmp_path):
+    chance = random.Random(7)
+    lines = []
+    pids = {}
+    kills = 0
+    with demo(tmp_path) as process:
+        for line in process.stdout:
+            lines.append(line)
+            if found := re.search(r"server (\w+) runs at .*process (\d+)", line):
+                pids[found[1]] = int(found[2])
+            if len(pids) == 3 and chance.random() < 0.04:
+                name = chance.choice(sorted(pids))
+                try:
+                    os.kill(pids.pop(name), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                kills += 1
+    out = "".join(lines)
+    assert process.returncode == 0, out[-4000:]
+    assert kills > 0
+    assert "0 jobs lost" in out
