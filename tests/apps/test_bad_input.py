@@ -82,9 +82,7 @@ def test_a_folder_in_place_of_a_file(holdfast: Command, tmp_path):
     ],
 )
 def test_a_setting_that_fits_nothing(holdfast: Command, good, tmp_path, setting, words):
-    ended = holdfast(
-        "run", good, "--server", NOBODY, "--output", tmp_path / "o", "--set", setting
-    )
+    ended = holdfast("run", good, "--server", NOBODY, "--output", tmp_path / "o", "--set", setting)
     refused(ended, 2, "--set", words)
 
 
@@ -127,7 +125,9 @@ def test_nobody_listens(holdfast: Command, good, tmp_path, command):
         assert ended.code == 3
         assert "cannot be reached" in ended.out
     else:
-        refused(holdfast("run", good, "--server", url, "--output", tmp_path), 3, "cannot be reached")
+        refused(
+            holdfast("run", good, "--server", url, "--output", tmp_path), 3, "cannot be reached"
+        )
 
 
 async def html(_request):
@@ -209,7 +209,16 @@ def test_a_server_that_speaks_no_http(holdfast: Command, good, tmp_path):
 def test_a_good_server_beside_a_bad_one_gets_all_jobs(holdfast: Command, good, tmp_path):
     with answering(html) as bad, StandIn() as server:
         ended = holdfast(
-            "run", good, "--server", bad, "--server", server.url, "--output", tmp_path, "--count", "3"
+            "run",
+            good,
+            "--server",
+            bad,
+            "--server",
+            server.url,
+            "--output",
+            tmp_path,
+            "--count",
+            "3",
         )
     assert ended.code == 0
     assert "does not look like ComfyUI" in ended.err

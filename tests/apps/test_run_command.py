@@ -27,9 +27,7 @@ def test_json_lines_tell_everything_a_program_needs(holdfast: Command, tmp_path)
     path = write(tmp_path / "painting.json", painting())
     fault = Fault("raise", node="KSampler", message="first time unlucky")
     with StandIn(StandInConfig(faults=(fault,), step_seconds=0.0)) as server:
-        ended = holdfast(
-            "run", path, "--server", server.url, "--output", tmp_path / "o", "--json"
-        )
+        ended = holdfast("run", path, "--server", server.url, "--output", tmp_path / "o", "--json")
     assert ended.code == 0
     lines = ended.lines
     names = [line["event"] for line in lines]

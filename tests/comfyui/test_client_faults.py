@@ -233,9 +233,7 @@ async def test_a_cached_success_whose_file_is_gone_is_made_again():
         second = await run_on(standins, picture())
     assert kinds(second) == [FailureKind.OUTPUT_MISSING]
     assert first.images[0].sha256 != ""
-    assert second.notes == (
-        "the saving nodes were made to run again, past the server's cache",
-    )
+    assert second.notes == ("the saving nodes were made to run again, past the server's cache",)
 
 
 async def test_a_job_found_again_on_a_server_that_froze_is_joined_not_repeated():

@@ -77,7 +77,7 @@ def endless(checkpoints: list[str]) -> Callable[[], SlowGraph]:
     """Make a graph that outlasts any test, which must interrupt it."""
     if checkpoints:
         return lambda: slow_sampling(checkpoints[0], 5000)
-    return lambda: slow_blurring(1000)
+    return lambda: slow_blurring(150)
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ class Account:
     mishaps: list[Mishap] = field(default_factory=list)
     outages: list[tuple[str, str]] = field(default_factory=list)
     """Servers that were out for a while: (server, reason)."""
+    withdrawn: list[tuple[str, str, str]] = field(default_factory=list)
+    """What was taken back from servers: (job, server, what became of it)."""
     left_behind: list[tuple[str, str, str]] = field(default_factory=list)
     """What may still run somewhere: (job, server, why)."""
 
@@ -38,9 +40,9 @@ class Account:
             case events.JobFailed(job=job, failure=failure):
                 self.failed[job] = failure
             case events.AttemptFailed():
-                self.mishaps.append(
-                    Mishap(event.job, event.server, event.failure, event.recovery)
-                )
+                self.mishaps.append(Mishap(event.job, event.server, event.failure, event.recovery))
+            case events.Withdrawn(clean=True):
+                self.withdrawn.append((event.job, event.server, event.words))
             case events.ServerDown(server=server, reason=reason):
                 self.outages.append((server, reason))
 

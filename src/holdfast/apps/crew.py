@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 
@@ -47,7 +47,6 @@ class Machine:
     options: tuple[str, ...] = ()
     port: int = 0
     strikes: list[Strike] = field(default_factory=list)
-    lives: int = 0
     _process: subprocess.Popen[str] | None = None
     _born: float = 0.0
     _seen: int = 0
@@ -81,10 +80,7 @@ class Machine:
         command += ["--folder", str(self.folder), *self.options]
         log = (self.folder / "log.txt").open("a", encoding="utf-8")
         with log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-            )
-        self.lives += 1
+            self._process = _spawn(command, log)
         self._seen = 0
         line = await asyncio.wait_for(asyncio.to_thread(self._first_line), START_SECONDS)
         self._born = time.monotonic()
@@ -145,21 +141,27 @@ class Machine:
                 os.kill(self._process.pid, number)
 
 
+def _spawn(command: list[str], log: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - our own command, no shell
+        command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+    )
+
+
+_WRITTEN = (
+    "node", "step", "path", "after", "times", "restart", "seconds", "bytes_per_second",
+    "retry_after", "model", "above", "message", "post", "exception_type", "status",
+)  # fmt: skip
+
+
 def to_toml(faults: tuple[Fault, ...]) -> str:
     """Faults as a file that `load_faults` reads; those tied to jobs are numbered anew from 1."""
     tables, number = [], 0
     for fault in faults:
-        lines = ["[[fault]]", f"kind = {json.dumps(fault.kind)}"]
-        for name in ("node", "step", "path", "after", "times", "restart", "seconds"):
-            if (value := getattr(fault, name)) is not None:
-                lines.append(f"{name} = {json.dumps(value)}")
-        for name in ("bytes_per_second", "retry_after", "model", "above", "message", "post"):
-            if (value := getattr(fault, name)) is not None:
-                lines.append(f"{name} = {json.dumps(value)}")
-        lines.append(f"exception_type = {json.dumps(fault.exception_type)}")
-        lines.append(f"status = {fault.status}")
+        values = {"kind": fault.kind} | {name: getattr(fault, name) for name in _WRITTEN}
         if fault.job is not None:
             number += 1
-            lines.append(f"job = {number}")
-        tables.append("\n".join(lines))
+            values["job"] = number
+        # JSON's strings and numbers are TOML's too.
+        lines = [f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None]
+        tables.append("\n".join(["[[fault]]", *lines]))
     return "\n\n".join(tables) + "\n"

@@ -14,7 +14,7 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -104,9 +104,7 @@ class Record:
                 self._open[job] = (server, now)
             case events.AttemptFailed(job=job):
                 server, began = self._open.pop(job, (event.server, now - 0.1))
-                self.tries.append(
-                    Try(job, server, began, now, event.failure, event.recovery)
-                )
+                self.tries.append(Try(job, server, began, now, event.failure, event.recovery))
             case events.JobDelivered(job=job) if job in self._open:
                 server, began = self._open.pop(job)
                 self.tries.append(Try(job, server, began, now))
@@ -116,15 +114,11 @@ class Record:
         there = [each for each in self.tries if each.server == strike.server]
         if strike.kind in STANDING:
             failed = [each for each in there if each.failure is not None]
-            return next(
-                (each for each in failed if _looks_like(strike.kind, each.failure)), None
-            )
+            return next((each for each in failed if _looks_like(strike.kind, each.failure)), None)
         near = [each for each in there if each.began - 0.3 <= strike.at <= each.ended + 0.3]
         fitting = [each for each in near if _looks_like(strike.kind, each.failure)]
         within = [each for each in near if each.began <= strike.at <= each.ended]
-        return min(
-            fitting or within, key=lambda each: abs(each.began - strike.at), default=None
-        )
+        return min(fitting or within, key=lambda each: abs(each.began - strike.at), default=None)
 
 
 LOOKS: dict[str, tuple[FailureKind | None, str]] = {
@@ -215,11 +209,10 @@ async def _show(folder: Path, *, seed: int) -> Exit:
             for each in machines:
                 each.thaw()
                 each.kill()
-    sheet = await asyncio.to_thread(contact_sheet, account, run / "contact-sheet.png")
     seconds = time.monotonic() - began
     for each in machines:
         shutil.rmtree(each.folder / "temp", ignore_errors=True)
-    return _tell(show, account, record, pictures, sheet, seconds)
+    return await asyncio.to_thread(_tell, show, account, record, pictures, seconds)
 
 
 class Show:
@@ -323,8 +316,8 @@ class Show:
                 )
 
 
-async def _until(condition: object) -> None:
-    while callable(condition) and not condition():
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
         await asyncio.sleep(0.1)
 
 
@@ -354,9 +347,7 @@ WORDS = {
 }
 
 
-def _tell(
-    show: Show, account: Account, record: Record, pictures: Path, sheet: Path | None, seconds: float
-) -> Exit:
+def _tell(show: Show, account: Account, record: Record, pictures: Path, seconds: float) -> Exit:
     names = {each.url: each.name for each in show.machines}
     out = sys.stdout
     out.write("\nWhat went wrong, and what was done about it\n")
@@ -376,6 +367,7 @@ def _tell(
         out.write(f"  {count:3d} by {names.get(server, server)}\n")
     retried = sum(len(found) for found in account.mended.values())
     out.write(f"  {retried} failed attempts were mended, {lost} jobs lost\n")
+    sheet = contact_sheet(account, pictures.parent / "contact-sheet.png")
     if sheet is not None:
         out.write(f"contact sheet: {sheet}\n")
     for job, failure in account.failed.items():

@@ -1,4 +1,4 @@
-"""`holdfast doctor`: is a server alive, does its worker work, and what is wrong, in one line each."""
+"""`holdfast doctor`: is a server alive, does its worker work, and what is wrong?"""
 
 from __future__ import annotations
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +13,7 @@ from holdfast.apps.account import Account
 from holdfast.apps.exits import Exit
 from holdfast.apps.screen import Screen, screen_for
 from holdfast.apps.servers import greet
+from holdfast.apps.stopping import Stopping
 from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, Workflow
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.errors import BadInputError
@@ -39,9 +37,7 @@ class Order:
     files: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def read(
-        cls, paths: Sequence[str], settings: Sequence[str], count: int, output: Path
-    ) -> Self:
+    def read(cls, paths: Sequence[str], settings: Sequence[str], count: int, output: Path) -> Self:
         """Load and check everything that was given.
 
         Raises:
@@ -144,52 +140,31 @@ async def _carry_out(
     deadline: float | None,
     wait: float,
 ) -> Exit:
-    stopped = False
-    main = asyncio.current_task()
-    assert main is not None  # noqa: S101 - asyncio.run made it
-
-    def stop() -> None:
-        nonlocal stopped
-        if stopped:
-            return  # already taking our jobs back; that is bounded in time
-        stopped = True
-        screen.say("stopping: taking our own jobs back from the servers ...")
-        main.cancel()
-
-    loop = asyncio.get_running_loop()
-    handled = may_handle_signals()
-    if handled:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-    try:
+    stopping = Stopping(
+        lambda: screen.say("stopping: taking our own jobs back from the servers ...")
+    )
+    reached = True
+    with stopping:
         async with comfy:
-            greetings = await greet(comfy, wait=wait)
-            for each in greetings:
-                if each.problem is not None:
-                    screen.warn(each.problem)
-            if all(each.problem is not None for each in greetings):
-                return Exit.NO_SERVER
-            with screen:
-                await work_through(order, comfy, deadline=deadline)
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-        main.uncancel()
-    finally:
-        if handled:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            reached = await _any_server(comfy, screen, wait=wait)
+            if reached:
+                with screen:
+                    await work_through(order, comfy, deadline=deadline)
+    if not reached:
+        return Exit.NO_SERVER
     account.left_behind = comfy.left_behind
     screen.account(account, order)
-    if stopped:
+    if stopping.asked:
         return Exit.INTERRUPTED
     return Exit.OK if len(account.delivered) == order.total else Exit.SOME_FAILED
 
 
-def may_handle_signals() -> bool:
-    """Whether Ctrl-C can be ours: only in the main thread, and not in Windows' event loops."""
-    main = threading.current_thread() is threading.main_thread()
-    return main and sys.platform != "win32"
+async def _any_server(comfy: ComfyUI, screen: Screen, *, wait: float) -> bool:
+    greetings = await greet(comfy, wait=wait)
+    for each in greetings:
+        if each.problem is not None:
+            screen.warn(each.problem)
+    return any(each.problem is None for each in greetings)
 
 
 async def work_through(order: Order, comfy: ComfyUI, *, deadline: float | None) -> None:
@@ -198,10 +173,9 @@ async def work_through(order: Order, comfy: ComfyUI, *, deadline: float | None) 
 
     async def worker() -> None:
         for errand in errands:
-            files = {key: path for key, path in order.files.items()}
             try:
                 await comfy.run(
-                    errand.workflow, name=errand.name, files=files, deadline=deadline
+                    errand.workflow, name=errand.name, files=order.files, deadline=deadline
                 )
             except ComfyUIError:
                 continue  # the account has it from the events

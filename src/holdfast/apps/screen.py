@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -285,7 +285,7 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def describe(event: object) -> str:
+def describe(event: object) -> str:  # noqa: C901, PLR0911 - a table in code
     """An event as a line for people; empty if it is not worth one."""
     match event:
         case events.AttemptStarted(number=1, joined=False):
@@ -315,36 +315,44 @@ def describe(event: object) -> str:
 
 def print_account(console: Console, account: Account, total: int, output: str) -> None:
     """What was delivered, what was mended and how, what failed and why, what was left where."""
-
-    def line(text: str, style: str = "") -> None:
+    for text, style in account_lines(account, total, output):
         console.print(Text(text, style=style), soft_wrap=True)
 
-    line("")
+
+def account_lines(account: Account, total: int, output: str) -> Iterator[tuple[str, str]]:
+    """The account, line by line, with the style of each."""
     delivered = len(account.delivered)
-    style = "bold green" if delivered == total else "bold yellow"
-    line(f"{delivered} of {total} jobs delivered, {account.files} files in {output}", style)
+    yield "", ""
+    yield (
+        f"{delivered} of {total} jobs delivered, {account.files} files in {output}",
+        "bold green" if delivered == total else "bold yellow",
+    )
     for server, count in sorted(account.by_server.items()):
-        line(f"  {count:4d} by {server}")
-    if account.mended:
-        line("Mended on the way:", "bold")
-        for job, mishaps in account.mended.items():
-            for mishap in mishaps:
-                line(f"  {job}: {mishap.failure.message} [{mishap.server}]")
-                line(f"      -> {mishap.recovery}", "dim")
-            line(f"      -> delivered by {account.delivered[job].server}", "dim")
-            for note in account.delivered[job].notes:
-                line(f"      note: {note}", "dim")
+        yield f"  {count:4d} by {server}", ""
+    yield from _mended_lines(account)
     if account.failed:
-        line("Failed:", "bold red")
-        for job, failure in account.failed.items():
-            line(f"  {job}: {failure.message}")
-            for problem in failure.problems[1:6]:
-                line(f"      {problem.words}")
+        yield "Failed:", "bold red"
+    for job, failure in account.failed.items():
+        yield f"  {job}: {failure.message}", ""
     missing = total - delivered - len(account.failed)
     if missing > 0:
-        line(f"Not done: {missing} jobs were stopped or not begun.", "bold yellow")
+        yield f"Not done: {missing} jobs were stopped or not begun.", "bold yellow"
+        for job, server, words in account.withdrawn:
+            yield f"  {job}: {words} on {server}", ""
     for job, server, why in account.left_behind:
-        line(f"Left behind: {job} on {server}: {why}", "yellow")
+        yield f"Left behind: {job} on {server}: {why}", "yellow"
+
+
+def _mended_lines(account: Account) -> Iterator[tuple[str, str]]:
+    if account.mended:
+        yield "Mended on the way:", "bold"
+    for job, mishaps in account.mended.items():
+        for mishap in mishaps:
+            yield f"  {job}: {mishap.failure.message} [{mishap.server}]", ""
+            yield f"      -> {mishap.recovery}", "dim"
+        result = account.delivered[job]
+        yield f"      -> delivered by {result.server}", "dim"
+        yield from ((f"      note: {note}", "dim") for note in result.notes)
 
 
 def _duration(seconds: float) -> str:

@@ -185,7 +185,8 @@ class AttemptRun:
         self._may_be_there = True
         try:
             answer = await self._server.submit(
-                submission_body(graph, self._ours), seconds=max(30.0, self._server.call_seconds)
+                submission_body(graph, self._ours),
+                seconds=max(30.0, self._server.call_seconds)
                 if self._patience.unanswered >= 30.0
                 else self._patience.unanswered,
             )
@@ -281,13 +282,9 @@ class AttemptRun:
             case messages.Executing(node=node, prompt_id=self._ours.prompt_id):
                 self._emit(events.NodeStarted(job, server, node, self._class_of(node)))
             case messages.Stepped(prompt_id=self._ours.prompt_id, node=node):
-                self._emit(
-                    events.NodeStepped(job, server, node, message.value, message.maximum)
-                )
+                self._emit(events.NodeStepped(job, server, node, message.value, message.maximum))
             case messages.Preview() if self._previews:
-                self._emit(
-                    events.PreviewReceived(job, server, message.image, message.image_type)
-                )
+                self._emit(events.PreviewReceived(job, server, message.image, message.image_type))
 
     async def _open_socket(self) -> None:
         if self._pump is not None:
@@ -352,7 +349,8 @@ class AttemptRun:
         files: list[OutputFile] = []
         try:
             for ref in wanted:
-                files.append(await self._fetch(ref, wanted))
+                file = await self._fetch(ref, wanted)
+                files.append(file)
         except BaseException:
             # Half a delivery is none: the next attempt makes all of them again.
             for each in files:
@@ -398,9 +396,7 @@ class AttemptRun:
             name += f"_{same_node.index(ref) + 1:02d}"
         for tried in range(1, FETCH_TRIES + 1):
             try:
-                return await outputs.fetch(
-                    self._server, ref, self.job.folder, name, seconds=600.0
-                )
+                return await outputs.fetch(self._server, ref, self.job.folder, name, seconds=600.0)
             except outputs.OutputError as error:
                 raise AttemptError(error.failure) from None
             except (SilentError, AnswerError):

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,17 +18,19 @@ from typing import Any, Self
 
 import aiohttp
 
-from holdfast.comfyui import events, outputs
+from holdfast.comfyui import events
 from holdfast.comfyui.address import Address
-from holdfast.comfyui.attempt import AttemptError, AttemptRun, Job
-from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
+from holdfast.comfyui.attempt import Job
+from holdfast.comfyui.course import Course
+from holdfast.comfyui.failures import ComfyUIError
 from holdfast.comfyui.fleet import Fleet
-from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
-from holdfast.comfyui.result import Attempt, RunResult
+from holdfast.comfyui.outputs import prepare_folder, safe_name
+from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.watch import Patience
 from holdfast.comfyui.workflow import Workflow
-from holdfast.errors import BadInputError, ErrorCategory
+from holdfast.errors import BadInputError
 
 log = logging.getLogger(__name__)
 
@@ -152,133 +152,39 @@ class ComfyUI:
             ComfyUIError: it could not be made; the subclass says how it ended, and the error
                 carries category, node, server and attempts.
         """
-        job = await self._job(workflow, inputs, files, name, output_dir, prompt_id)
+        workflow = workflow.with_inputs(inputs or {})
+        label = name or workflow.name
+        job = Job(
+            label,
+            workflow,
+            prompt_id or str(uuid.uuid4()),
+            await self._folder(output_dir),
+            safe_name(label),
+            await asyncio.to_thread(_uploads, workflow, files or {}),
+        )
+        course = Course(
+            job,
+            self._ready()[0],
+            limits=self._limits,
+            patience=self._patience,
+            emit=self._emit,
+            previews=self._previews,
+            deadline=deadline,
+        )
         self._emit(events.JobStarted(job.name))
-        attempts: list[Attempt] = []
         try:
-            async with asyncio.timeout(deadline) as allowed:
-                result = await self._perform(job, attempts, deadline)
-        except TimeoutError:
-            if not allowed.expired():
-                raise
-            failure = Failure(
-                FailureKind.DEADLINE,
-                f"not finished within {deadline:g} s{_last_words(attempts)}",
-                attempts[-1].server if attempts else None,
-                category=ErrorCategory.SYSTEM,
-            )
-            self._emit(events.JobFailed(job.name, failure))
-            raise failure.to_error(tuple(attempts)) from None
+            result = await course.run()
         except ComfyUIError as error:
             self._emit(events.JobFailed(job.name, error.failure))
             raise
         self._emit(events.JobDelivered(job.name, result))
         return result
 
-    # The loop over attempts -------------------------------------------------------------
-
-    async def _perform(
-        self, job: Job, attempts: list[Attempt], deadline: float | None
-    ) -> RunResult:
-        fleet, _ = self._ready()
-        began = time.monotonic()
-        failures: list[Failure] = []
-        notes: list[str] = []
-        step, place = Again("first attempt"), None
-        try:
-            while True:
-                if place is None:
-                    found = await fleet.acquire(
-                        job.name, avoid=step.avoid, never=step.never, wait=step.wait
-                    )
-                    if isinstance(found, Failure):
-                        raise _most_telling(failures, found).to_error(tuple(attempts))
-                    place = found
-                number, started = len(attempts) + 1, time.monotonic()
-                run = AttemptRun(
-                    place,
-                    job,
-                    number,
-                    patience=self._patience,
-                    emit=self._emit,
-                    previews=self._previews,
-                )
-                try:
-                    files = await run.perform(step.remedy)
-                except AttemptError as error:
-                    failure = error.failure
-                else:
-                    notes += run.notes
-                    fleet.report(place, None)
-                    attempts.append(Attempt(number, place.name, time.monotonic() - started))
-                    return RunResult(
-                        job.prompt_id,
-                        place.name,
-                        files,
-                        tuple(attempts),
-                        time.monotonic() - began,
-                        notes=tuple(dict.fromkeys(notes)),
-                    )
-                notes += run.notes
-                failures.append(failure)
-                left = None if deadline is None else deadline - (time.monotonic() - began)
-                fleet.report(place, failure)
-                decided = next_step(failures, fleet.names, self._limits, random.random(), left)
-                seconds = time.monotonic() - started
-                attempts.append(Attempt(number, place.name, seconds, failure, decided.words))
-                self._emit(
-                    events.AttemptFailed(
-                        job.name,
-                        place.name,
-                        number,
-                        failure,
-                        decided.words,
-                        final=isinstance(decided, GiveUp),
-                    )
-                )
-                if isinstance(decided, GiveUp):
-                    raise decided.failure.to_error(tuple(attempts))
-                step = decided
-                if step.prefer != place.name or not fleet.is_up(place):
-                    fleet.release(place)
-                    place = None
-        finally:
-            if place is not None:
-                fleet.release(place)
-
     # Preparing --------------------------------------------------------------------------
 
-    async def _job(
-        self,
-        workflow: Workflow,
-        inputs: Mapping[str, Any] | None,
-        files: Mapping[str, str | Path] | None,
-        name: str | None,
-        output_dir: str | Path | None,
-        prompt_id: str | None,
-    ) -> Job:
-        if inputs:
-            workflow = workflow.with_inputs(inputs)
-        uploads: dict[tuple[str, str], Path] = {}
-        for key, given in (files or {}).items():
-            path = Path(given)
-            if not path.is_file():
-                raise BadInputError(f"{key}: there is no file {str(path)!r} to upload")
-            for target in workflow.targets(key):
-                uploads[target] = path
-        chosen = self._output_dir if output_dir is None else output_dir
-        folder = None
-        if chosen is not None:
-            folder = await asyncio.to_thread(outputs.prepare_folder, Path(chosen))
-        label = name or workflow.name
-        return Job(
-            label,
-            workflow,
-            prompt_id or str(uuid.uuid4()),
-            folder,
-            outputs.safe_name(label),
-            uploads,
-        )
+    async def _folder(self, given: str | Path | None) -> Path | None:
+        chosen = self._output_dir if given is None else given
+        return None if chosen is None else await asyncio.to_thread(prepare_folder, Path(chosen))
 
     def _ready(self) -> tuple[Fleet, aiohttp.ClientSession]:
         if self._fleet is None or self._session is None:
@@ -293,14 +199,11 @@ class ComfyUI:
                 log.exception("a listener failed on %s", type(event).__name__)
 
 
-def _last_words(attempts: list[Attempt]) -> str:
-    failure = attempts[-1].failure if attempts else None
-    return "" if failure is None else f"; the last attempt failed: {failure.message}"
-
-
-def _most_telling(failures: list[Failure], last: Failure) -> Failure:
-    """Of 'no server is left' and what happened before, the one that says why."""
-    rejected = [each for each in failures if each.kind is FailureKind.REJECTED]
-    return rejected[-1] if rejected and last.kind is not FailureKind.NOT_COMFYUI else last
-
-
+def _uploads(workflow: Workflow, files: Mapping[str, str | Path]) -> dict[tuple[str, str], Path]:
+    found: dict[tuple[str, str], Path] = {}
+    for key, given in files.items():
+        path = Path(given)
+        if not path.is_file():
+            raise BadInputError(f"{key}: there is no file {str(path)!r} to upload")
+        found |= dict.fromkeys(workflow.targets(key), path)
+    return found

@@ -96,7 +96,9 @@ class NodeFault:
             return value if isinstance(value, str) else ""
 
         lines = data.get("traceback")
-        frames = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
+        frames = (
+            [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
+        )
         return cls(
             node_id=text("node_id") or None,
             node_type=clip(text("node_type"), 200) or None,
@@ -164,7 +166,8 @@ class Failure:
 
 _DISK_FULL = re.compile(r"errno 28|no space left|disk quota", re.IGNORECASE)
 _MODEL_DAMAGED = re.compile(
-    r"deserializing header|incomplete metadata|could not detect model type|weights only load failed|"
+    r"deserializing header|incomplete metadata|could not detect model type|"
+    r"weights only load failed|"
     r"pytorchstreamreader|unpicklingerror|safetensorerror",
     re.IGNORECASE,
 )

@@ -170,7 +170,7 @@ def parse_text(raw: str) -> Message:
     return _read(loaded["type"], data if isinstance(data, dict) else {})
 
 
-def _read(kind: str, data: dict[str, Any]) -> Message:  # noqa: PLR0911 - a table in code
+def _read(kind: str, data: dict[str, Any]) -> Message:  # noqa: C901, PLR0911 - a table in code
     prompt_id = _text(data.get("prompt_id"))
     node = _text(data.get("node"))
     match kind:

@@ -82,7 +82,9 @@ def prepare_folder(folder: Path) -> Path:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInputError(f"output folder {str(folder)!r}: cannot write there: {reason}") from None
+        raise BadInputError(
+            f"output folder {str(folder)!r}: cannot write there: {reason}"
+        ) from None
     return folder.resolve()
 
 
@@ -126,7 +128,14 @@ async def fetch(
             raise _damaged(server.name, ref, f"only {size:,} of {announced:,} bytes came")
         # Decoding and fsync take their time; other jobs' sockets must not wait for them.
         return await asyncio.to_thread(
-            _finish, part, size, digest.hexdigest(), ref, server.name, folder, name
+            _finish,
+            part,
+            size,
+            digest.hexdigest(),
+            ref,
+            server=server.name,
+            folder=folder,
+            name=name,
         )
 
 
@@ -135,7 +144,9 @@ def _write(part: IO[bytes], chunk: bytes, folder: Path | None) -> None:
         part.write(chunk)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInputError(f"output folder {str(folder)!r}: cannot write there: {reason}") from None
+        raise BadInputError(
+            f"output folder {str(folder)!r}: cannot write there: {reason}"
+        ) from None
 
 
 def _finish(
@@ -143,6 +154,7 @@ def _finish(
     size: int,
     sha256: str,
     ref: FileRef,
+    *,
     server: str,
     folder: Path | None,
     name: str,
@@ -179,20 +191,21 @@ def _open_part(folder: Path | None, name: str, stack: contextlib.ExitStack) -> I
         handle, path = tempfile.mkstemp(prefix=f".{name}-", suffix=".part", dir=folder)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInputError(f"output folder {str(folder)!r}: cannot write there: {reason}") from None
+        raise BadInputError(
+            f"output folder {str(folder)!r}: cannot write there: {reason}"
+        ) from None
     os.close(handle)
     stack.callback(_remove, path)
-    return stack.enter_context(open(path, "w+b"))
+    return stack.enter_context(Path(path).open("w+b"))
 
 
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        Path(path).unlink()
 
 
 def _place(part: Path, folder: Path, name: str, suffix: str) -> Path:
-    umask_free = 0o644
-    os.chmod(part, umask_free)  # mkstemp makes files that only their owner can read
+    part.chmod(0o644)  # mkstemp makes files that only their owner can read
     for number in range(1, 100_000):
         target = folder / (f"{name}{suffix}" if number == 1 else f"{name}-{number}{suffix}")
         try:

@@ -40,8 +40,9 @@ class Limits:
     """How much to try before giving up."""
 
     node_attempts: int = 6
-    """Attempts of one job that may end in errors of its nodes or outputs, over all servers. What
-    lies in one server, such as a full disk, does not count; an error that repeats ends it sooner."""
+    """Attempts of one job that may end in errors of its nodes or outputs, over all servers.
+    What lies in one server, such as a full disk, does not count; an error that repeats ends it
+    sooner."""
     memory_attempts: int = 3
     """Attempts on one server that may run out of memory: unchanged, after unloading, once more."""
     interruptions: int = 3
@@ -103,7 +104,7 @@ class GiveUp:
 Step = Again | GiveUp
 
 
-def next_step(
+def next_step(  # noqa: PLR0911 - one return for each kind of failure
     failures: Sequence[Failure],
     servers: Sequence[str],
     limits: Limits,

@@ -105,7 +105,7 @@ def _problem(
     return NodeProblem(node_id, node_type, kind, f"{node_name(node_id, node_type)}: {words}")
 
 
-def _words(
+def _words(  # noqa: PLR0911 - a table in code
     kind: str, name: str, value: Any, config: Any, error: Mapping[str, Any]
 ) -> str:
     limits = config[1] if isinstance(config, list) and len(config) > 1 else {}
@@ -242,7 +242,9 @@ def parse_history(body: Any, prompt_id: str) -> HistoryEntry | None:
     outputs = outputs if isinstance(outputs, dict) else {}
     messages = list(_messages(entry.get("status")))
     ending, fault = _ending(entry.get("status"), messages)
-    cached = next((data.get("nodes") for name, data in messages if name == "execution_cached"), None)
+    cached = next(
+        (data.get("nodes") for name, data in messages if name == "execution_cached"), None
+    )
     return HistoryEntry(
         prompt_id,
         ending,

@@ -8,9 +8,9 @@ error of this module. These calls do not retry; that is for whoever calls them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -170,7 +170,7 @@ class Server:
         folder = body.get("subfolder")
         return f"{folder}/{body['name']}" if isinstance(folder, str) and folder else body["name"]
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def view(
         self, filename: str, subfolder: str, kind: str, *, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -185,7 +185,7 @@ class Server:
                 raise self._error_answer(response, "/view", "")
             yield response
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def socket(
         self, client_id: str, *, previews: bool = False
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
@@ -214,11 +214,8 @@ class Server:
             yield socket
         finally:
             # A frozen server never answers the closing handshake; do not wait for it.
-            with_timeout = asyncio.wait_for(socket.close(), 1.0)
-            try:
-                await with_timeout
-            except (TimeoutError, aiohttp.ClientError, OSError):
-                pass
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+                await asyncio.wait_for(socket.close(), 1.0)
 
     # How calls are made -----------------------------------------------------------------
 
@@ -242,7 +239,7 @@ class Server:
             if response.status != 200:
                 raise self._error_answer(response, path, "")
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _request(
         self,
         method: str,
@@ -308,9 +305,7 @@ class Server:
             return self._not_comfyui(path, error.status, "something that is not HTTP")
         return SilentError(f"{self.name} broke off the connection at {path}")
 
-    def _error_answer(
-        self, response: aiohttp.ClientResponse, path: str, text: str
-    ) -> AnswerError:
+    def _error_answer(self, response: aiohttp.ClientResponse, path: str, text: str) -> AnswerError:
         status = response.status
         if status < 400 or (status in (401, 403, 404, 405) and path != "/view"):
             what = f"HTTP {status}"

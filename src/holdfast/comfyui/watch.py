@@ -241,9 +241,8 @@ class Watch:
 
     def wants(self, now: float) -> Want | None:
         """What to do next, or None: listen until `wake_at`."""
-        if self._next_look is not None and now >= self._next_look:
-            self._wants.add(Want.LOOK)
-        elif now >= self._look_due():
+        asked_for = self._next_look is not None and now >= self._next_look
+        if asked_for or now >= self._look_due():
             self._wants.add(Want.LOOK)
         self._check_limits(now)
         if self.done:

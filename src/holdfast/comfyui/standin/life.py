@@ -230,10 +230,12 @@ class Life:
         try:
             await self._ending.wait()
         finally:
+            # First no more is accepted, then what was accepted becomes connections, then all end:
+            # asyncio forgets to close what is in between when its server closes.
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_reader(listener)
+            await _accepted()
             await site.stop()
-            # What was accepted this very moment takes a few turns to become a connection.
-            for _ in range(5):
-                await asyncio.sleep(0)
             for connection in runner.server.connections if runner.server else ():
                 if connection.transport is not None:
                     connection.transport.abort()
@@ -241,6 +243,7 @@ class Life:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await runner.cleanup()
+            await _turns(3)
 
     async def _publish(self) -> None:
         try:
@@ -254,3 +257,19 @@ class Life:
             await asyncio.sleep(max(0.0, moment - self.now()))
             for fault in self.script.happens(Point("clock", self.now())):
                 self.suffer(fault)
+
+
+async def _accepted() -> None:
+    """Wait until what was accepted this very moment has become a connection."""
+    while any(  # noqa: ASYNC110 - asyncio tells nobody when it has accepted
+        getattr(task.get_coro(), "__name__", "") == "_accept_connection2"
+        for task in asyncio.all_tasks()
+    ):
+        await asyncio.sleep(0)
+    await _turns(3)
+
+
+async def _turns(count: int) -> None:
+    """Let everybody else have a few turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)

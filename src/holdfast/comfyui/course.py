@@ -1,0 +1,169 @@
+"""One job's way through the fleet: attempts, until its files are here or nothing helps.
+
+`plan` decides, `attempt` acts; this holds what has happened so far and does the
+waiting in between. A place is kept from one attempt to the next where the plan
+prefers the same server, so that no other job comes between and wipes its cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from holdfast.comfyui import events
+from holdfast.comfyui.attempt import AttemptError, AttemptRun, Job
+from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
+from holdfast.comfyui.fleet import Fleet, Place
+from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
+from holdfast.comfyui.result import Attempt, OutputFile, RunResult
+from holdfast.comfyui.watch import Patience
+from holdfast.errors import ErrorCategory
+
+
+class Course:
+    """What has happened to a job so far. Used once."""
+
+    def __init__(
+        self,
+        job: Job,
+        fleet: Fleet,
+        *,
+        limits: Limits,
+        patience: Patience,
+        emit: Callable[[events.Event], None],
+        previews: bool,
+        deadline: float | None,
+    ) -> None:
+        self.job = job
+        self.attempts: list[Attempt] = []
+        self._fleet = fleet
+        self._limits = limits
+        self._patience = patience
+        self._emit = emit
+        self._previews = previews
+        self._deadline = deadline
+        self._began = time.monotonic()
+        self._failures: list[Failure] = []
+        self._notes: list[str] = []
+        self._step = Again("first attempt")
+        self._place: Place | None = None
+
+    async def run(self) -> RunResult:
+        """Bring the job to its end.
+
+        Raises:
+            ComfyUIError: nothing helps, or the deadline has passed.
+            BadInputError: the output folder cannot be written.
+        """
+        try:
+            async with asyncio.timeout(self._deadline) as allowed:
+                return await self._to_the_end()
+        except TimeoutError:
+            if not allowed.expired():
+                raise
+            raise self._too_late() from None
+
+    async def _to_the_end(self) -> RunResult:
+        try:
+            while True:
+                place = self._place = self._place or await self._take_place()
+                started = time.monotonic()
+                files = await self._attempt(place, started)
+                if files is not None:
+                    return self._delivered(place, files, started)
+        finally:
+            if self._place is not None:
+                self._fleet.release(self._place)
+
+    async def _take_place(self) -> Place:
+        step = self._step
+        found = await self._fleet.acquire(
+            self.job.name, avoid=step.avoid, never=step.never, wait=step.wait
+        )
+        if isinstance(found, Failure):
+            raise self._most_telling(found).to_error(tuple(self.attempts))
+        return found
+
+    async def _attempt(self, place: Place, started: float) -> tuple[OutputFile, ...] | None:
+        run = AttemptRun(
+            place,
+            self.job,
+            len(self.attempts) + 1,
+            patience=self._patience,
+            emit=self._emit,
+            previews=self._previews,
+        )
+        try:
+            return await run.perform(self._step.remedy)
+        except AttemptError as error:
+            self._failed(place, error.failure, started)
+            return None
+        finally:
+            self._notes += run.notes
+
+    def _failed(self, place: Place, failure: Failure, started: float) -> None:
+        self._failures.append(failure)
+        self._fleet.report(place, failure)
+        left = None
+        if self._deadline is not None:
+            left = self._deadline - (time.monotonic() - self._began)
+        names, chance = self._fleet.names, random.random()
+        step = next_step(self._failures, names, self._limits, chance, left)
+        number = len(self.attempts) + 1
+        seconds = time.monotonic() - started
+        self.attempts.append(Attempt(number, place.name, seconds, failure, step.words))
+        final = isinstance(step, GiveUp)
+        self._emit(
+            events.AttemptFailed(
+                self.job.name, place.name, number, failure, step.words, final=final
+            )
+        )
+        if isinstance(step, GiveUp):
+            raise step.failure.to_error(tuple(self.attempts))
+        self._step = step
+        if step.prefer != place.name or not self._fleet.is_up(place):
+            self._fleet.release(place)
+            self._place = None
+
+    def _delivered(self, place: Place, files: tuple[OutputFile, ...], started: float) -> RunResult:
+        self._fleet.report(place, None)
+        now = time.monotonic()
+        self.attempts.append(Attempt(len(self.attempts) + 1, place.name, now - started))
+        return RunResult(
+            self.job.prompt_id,
+            place.name,
+            files,
+            tuple(self.attempts),
+            now - self._began,
+            notes=tuple(dict.fromkeys(self._notes)),
+        )
+
+    def _most_telling(self, last: Failure) -> Failure:
+        """Of 'no server is left' and what happened before, the one that says why."""
+        own = [each for each in self._failures if each.kind not in _SAY_LITTLE]
+        return own[-1] if own and last.kind is FailureKind.UNREACHABLE else last
+
+    def _too_late(self) -> ComfyUIError:
+        last = self.attempts[-1] if self.attempts else None
+        words = f"not finished within {self._deadline:g} s"
+        if last is not None and last.failure is not None:
+            words += f"; the last attempt failed: {last.failure.message}"
+        failure = Failure(
+            FailureKind.DEADLINE,
+            words,
+            None if last is None else last.server,
+            category=ErrorCategory.SYSTEM,
+        )
+        return failure.to_error(tuple(self.attempts))
+
+
+_SAY_LITTLE = frozenset(
+    {
+        FailureKind.UNREACHABLE,
+        FailureKind.SERVER_ERROR,
+        FailureKind.NEVER_ACCEPTED,
+        FailureKind.NOT_COMFYUI,
+    }
+)
