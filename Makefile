@@ -23,7 +23,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 conformance: $(VENV)/.test
 	COMFYUI_URL="$(COMFYUI_URL)" $(BIN)/python -m pytest tests/conformance
@@ -35,10 +35,11 @@ format: $(VENV)/.check
 clean:
 	rm -rf $(VENV) site dist
 
+# pip 25.1 is the first that reads [dependency-groups].
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Holdfast needs Python 3.11 or newer on the PATH (or: make PYTHON=/path/to/python)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade "pip>=25.1"  # the first that reads [dependency-groups]
+	$(PIP) --upgrade "pip>=25.1"
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml

@@ -1,5 +1,4 @@
 import pytest
-
 from tests.apps.commands import Command, make_command
 
 

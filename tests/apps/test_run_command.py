@@ -12,10 +12,10 @@ import time
 import urllib.request
 
 from PIL import Image
-
-from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 from tests.apps.commands import Command
 from tests.comfyui.graphs import node, painting, picture
+
+from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 
 
 def write(path, workflow):

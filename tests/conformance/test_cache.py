@@ -231,6 +231,21 @@ async def test_nodes_of_an_interrupted_run_are_kept(
     assert run.executing == ["3", "8", "9", None]
 
 
+async def test_equal_nodes_of_one_graph_run_once(client: Client, socket: Recorder):
+    graph = preview()
+    graph["3"] = node("PreviewImage", images=["1", 0])
+    run = await client.run(graph, socket)
+
+    # Which of the two runs is in the order of a set; the other shows what that one made.
+    first, second = run.of("executed")
+    assert {first["node"], second["node"]} == {"2", "3"}
+    assert run.executing == ["1", first["node"], None]
+    assert second["output"] == first["output"]
+    meta = (await client.history(run.prompt_id))["meta"]
+    assert set(meta) == {"2", "3"}
+    assert {entry["node_id"] for entry in meta.values()} == {first["node"]}
+
+
 async def test_a_changed_file_is_loaded_again(client: Client, socket: Recorder):
     name = f"{prefix()}.png"
     graph = load_image(name)

@@ -154,8 +154,9 @@ async def test_models_are_those_that_loaders_offer(client: Client, checkpoints: 
 
 
 @PREFIXES
-async def test_an_unknown_model_folder_is_not_found(client: Client, prefix):
-    reply = await client.get(f"{prefix}/models/no_such_folder")
+@pytest.mark.parametrize("folder", ["no_such_folder", "unet", "clip"])
+async def test_an_unknown_or_former_model_folder_is_not_found(client: Client, prefix, folder):
+    reply = await client.get(f"{prefix}/models/{folder}")
 
     assert (reply.status, reply.body) == (404, b"")
 
@@ -189,6 +190,13 @@ async def test_an_unknown_path_is_not_found(client: Client, prefix, path):
     reply = await client.get(prefix + path)
 
     assert (reply.status, reply.body) == (404, b"")
+
+
+@pytest.mark.parametrize("path", ["/features", "/object_info", "/system_stats", "/hf_conf_nothing"])
+async def test_posting_to_what_is_only_read_is_not_allowed(client: Client, path):
+    reply = await client.post(path, json={})
+
+    assert (reply.status, reply.text) == (405, "405: Method Not Allowed")
 
 
 @PREFIXES

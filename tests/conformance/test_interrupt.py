@@ -131,8 +131,8 @@ async def test_an_interrupt_of_an_idle_server_is_forgotten(client: Client, socke
     assert "execution_success" in (await client.run(save(), socket)).kinds
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"5"])
-async def test_an_interrupt_that_is_no_object_is_an_internal_error(
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"5", b"\xff"])
+async def test_an_interrupt_that_is_no_object_or_text_is_an_internal_error(
     client: Client, socket: Recorder, endless: Endless, body
 ):
     prompt_id = await start(client, socket, endless())

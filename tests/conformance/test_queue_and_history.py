@@ -142,7 +142,7 @@ async def test_a_queue_request_that_asks_for_nothing_does_nothing(
 
 
 @pytest.mark.parametrize("path", ["/queue", "/history"])
-@pytest.mark.parametrize("body", [b"", b"{", b"null"])
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b'{"delete": null}'])
 async def test_a_malformed_queue_or_history_request_is_an_internal_error(
     client: Client, path, body
 ):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 import uuid
 from collections.abc import Callable
 
 import pytest
 from tests.conformance.client import Client
-from tests.conformance.graphs import CHANCE, SlowGraph, failing, preview, save
+from tests.conformance.graphs import CHANCE, SlowGraph, empty_image, failing, node, preview, save
 from tests.conformance.recorder import QUIET, RUN_KINDS, Recorder
 
 pytestmark = pytest.mark.conformance
@@ -69,6 +70,35 @@ async def test_without_client_id_everyone_is_told_progress_and_nothing_else(
         assert kinds == ["status"] * 2 + ["progress_state"] * 6 + ["status"]
         told = {data["prompt_id"] for data in recorder.of("progress_state")}
         assert told == {answer["prompt_id"]}
+
+
+async def test_a_nodes_text_is_told_to_everyone(client: Client, socket: Recorder):
+    other = await client.connect()
+    graph = {
+        "1": empty_image(width=40, height=30),
+        "size": node("GetImageSize", image=["1", 0]),
+        "3": node(
+            "ImageScale",
+            image=["1", 0],
+            upscale_method="area",
+            width=["size", 1],
+            height=["size", 0],
+            crop="disabled",
+        ),
+        "4": node("PreviewImage", images=["3", 0]),
+    }
+    run = await client.run(graph, socket)
+    await asyncio.sleep(QUIET)
+
+    for recorder in (socket, other):
+        (content,) = recorder.of("binary")
+        event, length = struct.unpack(">II", content[:8])
+        assert event == 3
+        assert content[8 : 8 + length] == b"size"
+        assert content[8 + length :].decode().startswith("width: 40, height: 30")
+    place = run.kinds.index("binary")
+    assert run.frames[place - 1].data["node"] == "size"
+    assert run.kinds[place + 1] == "progress_state"
 
 
 async def test_without_client_id_a_failure_stands_in_the_history_only(

@@ -409,6 +409,23 @@ async def test_a_missing_picture_fails_load_images_own_validation(client: Client
     }
 
 
+@pytest.mark.parametrize(
+    ("inputs", "details"),
+    [
+        ({}, "LoadImage.VALIDATE_INPUTS() missing 1 required positional argument: 'image'"),
+        ({"image": 5}, "'int' object has no attribute 'endswith'"),
+        ({"image": None}, "'NoneType' object has no attribute 'endswith'"),
+    ],
+    ids=repr,
+)
+async def test_load_images_own_validation_may_raise(client: Client, inputs, details):
+    graph = {"1": node("LoadImage", **inputs), "2": node("PreviewImage", images=["1", 0])}
+
+    error = await refused_input(client, graph, "1", "2")
+    assert error["type"] == "exception_during_inner_validation"
+    assert error["details"] == details
+
+
 async def test_all_errors_of_a_node_are_told(client: Client):
     graph = preview(width=0, height="abc")
     del graph["1"]["inputs"]["color"]

@@ -9,21 +9,20 @@ its answer; and nothing counts before `/history` and the files say so.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import aiohttp
 
 from holdfast.comfyui import events, messages, outputs
 from holdfast.comfyui.canary import submission_body
+from holdfast.comfyui.delivery import AttemptError, bring_home
+from holdfast.comfyui.ear import Closed, Ear
 from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, from_fault, node_name
 from holdfast.comfyui.fleet import Place
+from holdfast.comfyui.job import Job
 from holdfast.comfyui.plan import Remedy
-from holdfast.comfyui.replies import Ending, FileRef, HistoryEntry, rejection
+from holdfast.comfyui.replies import Ending, HistoryEntry, rejection
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import (
     AnswerError,
@@ -32,40 +31,11 @@ from holdfast.comfyui.server import (
     ServerCallError,
     SilentError,
 )
+from holdfast.comfyui.unloading import unload_models
 from holdfast.comfyui.watch import Outcome, Patience, Verdict, Want, Watch, Where
 from holdfast.comfyui.withdraw import Submission, Withdrawal, withdraw
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import ErrorCategory
-
-FETCH_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be made, however many attempts it takes."""
-
-    name: str
-    workflow: Workflow
-    prompt_id: str
-    folder: Path | None
-    """Where files go, prepared; None keeps them in memory."""
-    file_name: str
-    """What to call the files, safe for every system."""
-    uploads: dict[tuple[str, str], Path] = field(default_factory=dict)
-    """Local files to upload: (node id, input name) to path."""
-
-
-class AttemptError(Exception):
-    """The attempt came to nothing; `failure` says why."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-@dataclass(slots=True)
-class _Closed:
-    """The socket has closed."""
 
 
 class AttemptRun:
@@ -91,13 +61,13 @@ class AttemptRun:
         self._emit = emit
         self._previews = previews
         self._clock = clock
-        self._inbox: asyncio.Queue[messages.Message | _Closed] = asyncio.Queue()
-        self._pump: asyncio.Task[None] | None = None
-        self._sockets = contextlib.AsyncExitStack()
+        self._ear = Ear(self._server, previews=previews)
         self._ours = place.leftover_of(job.name) or Submission(
             job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex
         )
         self._may_be_there = False
+        self._node: str | None = None
+        self._blocked: NodeFault | None = None
 
     async def perform(self, remedy: Remedy) -> tuple[OutputFile, ...]:
         """Make the job's files.
@@ -108,18 +78,15 @@ class AttemptRun:
             BadInputError: the output folder cannot be written.
         """
         try:
-            async with self._sockets:
+            async with self._ear:
                 verdict = await self._submit_and_watch(remedy)
-                self._settle(verdict)
-                return await self._bring_home(verdict)
+                entry = self._settle(verdict)
+                return await bring_home(self._server, self.job, entry, self._blocked)
         except ServerCallError as error:
             raise AttemptError(_call_failure(error, self.place.name)) from None
         except (AttemptError, asyncio.CancelledError):
             await self._take_back()
             raise
-        finally:
-            if self._pump is not None:
-                self._pump.cancel()
 
     # Submitting -------------------------------------------------------------------------
 
@@ -127,7 +94,7 @@ class AttemptRun:
         watch = await self._join()
         if watch is None:
             graph = await self._prepare(remedy)
-            await self._open_socket()
+            await self._ear.open(self._ours.client_id)
             watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, self._clock())
             self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number))
             await self._submit(graph, watch)
@@ -147,7 +114,7 @@ class AttemptRun:
         self._may_be_there = True
         self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number, joined=True))
         self.notes.append(f"found again on {self.place.name} and joined instead of run twice")
-        await self._open_socket()
+        await self._ear.open(self._ours.client_id)
         watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, self._clock())
         watch.accepted(self._clock())
         watch.looked(queue, entry, self._clock())
@@ -156,7 +123,7 @@ class AttemptRun:
     async def _prepare(self, remedy: Remedy) -> Workflow:
         workflow = self.job.workflow
         if remedy is Remedy.UNLOAD_MODELS:
-            self.notes.append(await unload_models(self.place))
+            self.notes.append(await unload_models(self._server))
         if self.job.uploads:
             workflow = workflow.with_inputs(
                 {
@@ -254,58 +221,40 @@ class AttemptRun:
 
     async def _reopen(self, watch: Watch) -> None:
         try:
-            await self._open_socket()
+            await self._ear.open(self._ours.client_id)
         except ServerCallError:
             watch.reopen_failed(self._clock())
         else:
             watch.socket_ready(self._clock())
 
     async def _listen(self, watch: Watch, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                item = await self._inbox.get()
-        except TimeoutError:
-            return
-        while True:
-            if isinstance(item, _Closed):
+        for heard in await self._ear.listen(seconds):
+            if isinstance(heard, Closed):
                 watch.socket_lost(self._clock())
             else:
-                watch.message(item, self._clock())
-                self._tell(item)
-            if self._inbox.empty():
-                return
-            item = self._inbox.get_nowait()
+                watch.message(heard, self._clock())
+                self._tell(heard)
 
     def _tell(self, message: messages.Message) -> None:
         job, server = self.job.name, self.place.name
         match message:
             case messages.Executing(node=node, prompt_id=self._ours.prompt_id):
-                self._emit(events.NodeStarted(job, server, node, self._class_of(node)))
+                self._emit(events.NodeStarted(job, server, node, self.job.class_of(node)))
             case messages.Stepped(prompt_id=self._ours.prompt_id, node=node):
                 self._emit(events.NodeStepped(job, server, node, message.value, message.maximum))
             case messages.Preview() if self._previews:
                 self._emit(events.PreviewReceived(job, server, message.image, message.image_type))
 
-    async def _open_socket(self) -> None:
-        if self._pump is not None:
-            self._pump.cancel()
-            await self._sockets.aclose()
-            self._inbox = asyncio.Queue()
-        socket = await self._sockets.enter_async_context(
-            self._server.socket(self._ours.client_id, previews=self._previews)
-        )
-        self._pump = asyncio.create_task(_pump(socket, self._inbox, previews=self._previews))
-
     # The end ----------------------------------------------------------------------------
 
-    def _settle(self, verdict: Verdict) -> None:
-        """Raise what the verdict amounts to, unless the run went through."""
+    def _settle(self, verdict: Verdict) -> HistoryEntry:
+        """What the history says of a run that went through; anything else is raised."""
         gone = (Outcome.DIED, Outcome.LOST, Outcome.NEVER_ACCEPTED, Outcome.ENDED, Outcome.FAULT)
         if verdict.outcome in gone:
             self._may_be_there = False
         entry = verdict.entry
         if entry is not None and entry.ending is Ending.SUCCESS:
-            return
+            return entry
         raise AttemptError(self._failure(verdict))
 
     def _failure(self, verdict: Verdict) -> Failure:
@@ -338,72 +287,9 @@ class AttemptRun:
             verdict.words,
             server,
             node,
-            self._class_of(node) if node else None,
+            self.job.class_of(node) if node else None,
             category=ErrorCategory.SYSTEM,
         )
-
-    async def _bring_home(self, verdict: Verdict) -> tuple[OutputFile, ...]:
-        entry = verdict.entry
-        assert entry is not None  # noqa: S101 - _settle raised otherwise
-        wanted = self._expected(entry)
-        files: list[OutputFile] = []
-        try:
-            for ref in wanted:
-                file = await self._fetch(ref, wanted)
-                files.append(file)
-        except BaseException:
-            # Half a delivery is none: the next attempt makes all of them again.
-            for each in files:
-                if each.path is not None:
-                    each.path.unlink(missing_ok=True)
-            raise
-        return tuple(files)
-
-    def _expected(self, entry: HistoryEntry) -> list[FileRef]:
-        """The files to fetch, or why there are not those there should be."""
-        saving = self.job.workflow.saving_nodes()
-        kept = [ref for ref in entry.files if ref.type == "output"]
-        shown = [ref for ref in entry.files if ref.type == "temp"]
-        missing = [node for node in saving if node not in {ref.node_id for ref in entry.files}]
-        if not missing and (kept or shown):
-            return kept or shown
-        node = missing[0] if missing else None
-        words = (
-            f"the server reports success, but {node_name(node, saving[node])} left no file"
-            if node
-            else "the server reports success, but the run left no file at all"
-        )
-        if self._blocked is not None:
-            where = node_name(self._blocked.node_id, self._blocked.node_type)
-            words += f" ({where} blocked it: {self._blocked.message})"
-        raise AttemptError(
-            Failure(
-                FailureKind.NOTHING_MADE,
-                words,
-                self.place.name,
-                node,
-                saving.get(node) if node else None,
-                category=ErrorCategory.WORKFLOW,
-            )
-        )
-
-    async def _fetch(self, ref: FileRef, wanted: list[FileRef]) -> OutputFile:
-        name = self.job.file_name
-        if len({each.node_id for each in wanted}) > 1:
-            name += f"_{outputs.safe_name(ref.node_id, 20)}"
-        same_node = [each for each in wanted if each.node_id == ref.node_id]
-        if len(same_node) > 1:
-            name += f"_{same_node.index(ref) + 1:02d}"
-        for tried in range(1, FETCH_TRIES + 1):
-            try:
-                return await outputs.fetch(self._server, ref, self.job.folder, name, seconds=600.0)
-            except outputs.OutputError as error:
-                raise AttemptError(error.failure) from None
-            except (SilentError, AnswerError):
-                if tried == FETCH_TRIES:
-                    raise
-                await asyncio.sleep(0.2 * tried)
-        raise AssertionError("unreachable")
 
     async def _take_back(self) -> None:
         if not self._may_be_there:
@@ -414,52 +300,6 @@ class AttemptRun:
         if became is not Withdrawal.ABSENT:
             job, server, prompt_id = self.job.name, self.place.name, self._ours.prompt_id
             self._emit(events.Withdrawn(job, server, prompt_id, became.value, became.clean))
-
-    _node: str | None = None
-    _blocked: NodeFault | None = None
-
-    def _class_of(self, node_id: str) -> str | None:
-        node = self.job.workflow.graph.get(node_id)
-        return node["class_type"] if node is not None else None
-
-
-async def unload_models(place: Place) -> str:
-    """`POST /free {unload_models}`, and what came of it in words."""
-    before = await _free_memory(place)
-    await place.server.free(unload_models=True)
-    for _ in range(10):
-        await asyncio.sleep(0.1)
-        after = await _free_memory(place)
-        if before is not None and after is not None and after > before:
-            gained = (after - before) / 2**30
-            return f"{place.name} unloaded its models: {gained:.1f} GiB more are free"
-    return f"{place.name} was asked to unload its models; its free memory has not changed"
-
-
-async def _free_memory(place: Place) -> int | None:
-    stats = await place.server.system_stats()
-    devices = stats.get("devices")
-    first = devices[0] if isinstance(devices, list) and devices else None
-    free = first.get("vram_free") if isinstance(first, dict) else None
-    return free if isinstance(free, int) else None
-
-
-async def _pump(
-    socket: aiohttp.ClientWebSocketResponse,
-    inbox: asyncio.Queue[messages.Message | _Closed],
-    *,
-    previews: bool,
-) -> None:
-    # Read without pause: a client that reads slowly silences the server for everybody.
-    # Messages are parsed here, so what piles up is small whatever the server sends.
-    try:
-        async for frame in socket:
-            if frame.type is aiohttp.WSMsgType.TEXT:
-                inbox.put_nowait(messages.parse_text(frame.data))
-            elif frame.type is aiohttp.WSMsgType.BINARY and previews:
-                inbox.put_nowait(messages.parse_binary(frame.data))
-    finally:
-        inbox.put_nowait(_Closed())
 
 
 def _call_failure(error: ServerCallError, server: str) -> Failure:

@@ -20,10 +20,10 @@ import aiohttp
 
 from holdfast.comfyui import events
 from holdfast.comfyui.address import Address
-from holdfast.comfyui.attempt import Job
 from holdfast.comfyui.course import Course
 from holdfast.comfyui.failures import ComfyUIError
 from holdfast.comfyui.fleet import Fleet
+from holdfast.comfyui.job import Job
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
 from holdfast.comfyui.result import RunResult

@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 
 from holdfast.comfyui import events
-from holdfast.comfyui.attempt import AttemptError, AttemptRun, Job
+from holdfast.comfyui.attempt import AttemptRun
+from holdfast.comfyui.delivery import AttemptError
 from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
 from holdfast.comfyui.fleet import Fleet, Place
+from holdfast.comfyui.job import Job
 from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.watch import Patience

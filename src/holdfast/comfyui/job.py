@@ -1,0 +1,29 @@
+"""A job: what is to be made, however many attempts it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.comfyui.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be made, and where it goes."""
+
+    name: str
+    workflow: Workflow
+    prompt_id: str
+    """Our own id, kept over all attempts."""
+    folder: Path | None
+    """Where files go, prepared; None keeps them in memory."""
+    file_name: str
+    """What to call the files, safe for every system."""
+    uploads: dict[tuple[str, str], Path] = field(default_factory=dict)
+    """Local files to upload: (node id, input name) to path."""
+
+    def class_of(self, node_id: str) -> str | None:
+        """The class of a node, None if the workflow has no such node."""
+        node = self.workflow.graph.get(node_id)
+        return node["class_type"] if node is not None else None
