@@ -12,7 +12,7 @@ import sys
 import pytest
 from PIL import Image
 
-from holdfast.apps.demo import BY_THE_DEMO, LOOKS, WORDS
+from holdfast.apps.demo_script import BY_THE_DEMO, LOOKS, WORDS
 from holdfast.comfyui.standin.faults import KINDS
 
 

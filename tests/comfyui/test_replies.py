@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.comfyui.failures import MESSAGE_LIMIT, Failure, FailureKind
@@ -21,6 +21,8 @@ from holdfast.comfyui.replies import (
     token_of,
 )
 from holdfast.errors import ErrorCategory
+
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 SERVER = "http://gpu1:8188"
 RUN = "fd3a8c5b-6c1e-4f0e-9a0c-1d6f0a1f7f11"
@@ -135,8 +137,10 @@ def not_in_list(value: str, listed: list[Any], name: str = "ckpt_name", **fields
                 received_type="LATENT",
                 linked_node=["1", 0],
             ),
-            "node 2 (PreviewImage): images gets the wrong kind of link "
-            "(images, received_type(LATENT) mismatch input_type(IMAGE))",
+            (
+                "node 2 (PreviewImage): images gets the wrong kind of link "
+                "(images, received_type(LATENT) mismatch input_type(IMAGE))"
+            ),
         ),
         (
             node_error(
@@ -148,8 +152,10 @@ def not_in_list(value: str, listed: list[Any], name: str = "ckpt_name", **fields
                 received_value="abc",
                 exception_message="invalid literal for int() with base 10: 'abc'",
             ),
-            "node 1 (EmptyImage): Failed to convert an input value to a INT value: width, abc, "
-            "invalid literal for int() with base 10: 'abc'",
+            (
+                "node 1 (EmptyImage): Failed to convert an input value to a INT value: width, abc, "
+                "invalid literal for int() with base 10: 'abc'"
+            ),
         ),
         (
             node_error(
@@ -364,11 +370,13 @@ def test_enormous_answers_make_short_words():
     assert all(len(problem.words) < MESSAGE_LIMIT + 100 for problem in failure.problems)
 
 
+@relaxed
 @given(keyed("error", "node_errors"), any_json)
 def test_any_answer_is_a_rejection(body, graph):
     assert rejection(body, SERVER, graph if isinstance(graph, dict) else None).message
 
 
+@relaxed
 @given(
     st.dictionaries(
         st.text(max_size=3),
@@ -452,11 +460,13 @@ def test_short_items_of_older_servers_have_no_token():
     assert queue.running == (QueueItem(1, "a", None),)
 
 
+@relaxed
 @given(keyed("queue_running", "queue_pending"))
 def test_any_answer_is_a_queue_or_none(body):
     parse_queue(body)
 
 
+@relaxed
 @given(st.lists(st.lists(st.floats() | st.integers() | st.text(max_size=2) | any_json)))
 def test_any_items_can_be_put_in_order(items):
     assert parse_queue({"queue_running": [], "queue_pending": items}) is not None
@@ -480,6 +490,7 @@ def test_only_our_own_mark_is_a_token(extra, token):
     assert token_of(extra) == token
 
 
+@relaxed
 @given(keyed("holdfast"))
 def test_anything_may_stand_where_the_token_should(extra):
     token = token_of(extra)
@@ -498,14 +509,14 @@ def history(
     *messages: tuple[str, dict[str, Any]],
     status_str: Any = "success",
     outputs: Any = None,
-    token: str | None = "t",
+    mark: str | None = "t",
 ) -> HistoryEntry:
     """A run as `/history/{id}` tells it."""
     completed = status_str == "success"
     said = [["execution_start", {"prompt_id": RUN}], *([name, data] for name, data in messages)]
     body = {
         RUN: {
-            "prompt": item(3, RUN, token),
+            "prompt": item(3, RUN, mark),
             "outputs": {"3": saved()} if outputs is None else outputs,
             "status": {"status_str": status_str, "completed": completed, "messages": said},
             "meta": {},
@@ -652,12 +663,14 @@ def test_endless_file_lists_are_cut():
     assert len(history(DONE, outputs={"3": {"images": files}}).files) == 10_000
 
 
+@relaxed
 @given(keyed("prompt", "outputs", "status"), any_json)
 def test_any_answer_is_an_entry_or_none(entry, body):
     parse_history({RUN: entry}, RUN)
     parse_history(body, RUN)
 
 
+@relaxed
 @given(
     st.lists(
         any_json

@@ -6,10 +6,12 @@ import math
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.machines.backoff import exponential, spread
+
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 seconds = st.floats(0.0, 1e9, allow_nan=False)
 chances = st.floats(0.0, 1.0, exclude_max=True)
@@ -43,6 +45,7 @@ def test_no_maximum_at_all_is_no_overflow(attempt):
     assert exponential(attempt, initial=1.0, base=2.0, maximum=math.inf) > 1e300
 
 
+@relaxed
 @given(
     attempt=st.integers(-10, 10**15),
     initial=st.floats(0.0, 1e6),
@@ -54,6 +57,7 @@ def test_no_wait_is_negative_or_above_the_maximum(attempt, initial, base, above)
     assert 0.0 <= exponential(attempt, initial=initial, base=base, maximum=maximum) <= maximum
 
 
+@relaxed
 @given(delay=seconds, jitter=st.floats(0.0, 1.0), chance=chances, maximum=seconds)
 def test_a_spread_wait_stays_within_its_share_and_the_maximum(delay, jitter, chance, maximum):
     moved = spread(delay, jitter=jitter, chance=chance, maximum=maximum)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.machines.silence import Silence
+
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 moments = st.floats(-1e6, 1e6)
 
@@ -44,6 +46,7 @@ def test_a_clock_that_steps_back_counts_as_no_time():
     assert silence.lasted(101.0) == 1.0
 
 
+@relaxed
 @given(heard=st.lists(moments, min_size=1), now=moments, limit=st.floats(0.001, 1e6))
 def test_silence_is_never_negative_and_ends_no_later_than_announced(heard, now, limit):
     silence = Silence()

@@ -48,7 +48,6 @@ class Machine:
     port: int = 0
     strikes: list[Strike] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
-    _born: float = 0.0
     _seen: int = 0
 
     @property
@@ -83,7 +82,6 @@ class Machine:
             self._process = _spawn(command, log)
         self._seen = 0
         line = await asyncio.wait_for(asyncio.to_thread(self._first_line), START_SECONDS)
-        self._born = time.monotonic()
         address = next((word for word in line.split() if word.startswith("http://")), "")
         if not address:
             raise BadInputError(f"the stand-in server {self.name} did not start; see {log.name}")
@@ -111,10 +109,10 @@ class Machine:
             async with session.get(
                 f"{self.url}/holdfast/standin/faults", timeout=aiohttp.ClientTimeout(total=1.0)
             ) as answer:
-                fired: list[dict[str, Any]] = (await answer.json())["fired"]
-            for each in fired[self._seen :]:
+                told: dict[str, Any] = await answer.json()
+            for each in told["fired"][self._seen :]:
                 self._seen += 1
-                at = self._born + each["at"]
+                at = time.monotonic() - told["now"] + each["at"]
                 self.strikes.append(Strike(self.url, each["kind"], each["what"], at))
 
     def kill(self) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -18,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.apps.account import Account
-from holdfast.comfyui import Failure, RunResult, events
+from holdfast.apps.json_lines import JsonLines, error_line
+from holdfast.comfyui import events
 from holdfast.comfyui.failures import node_name
 
 if TYPE_CHECKING:
@@ -60,11 +58,6 @@ def screen_for(total: int, *, as_json: bool, live: bool | None = None) -> Screen
     return PlainLines(console)
 
 
-def _error_line(text: str) -> None:
-    sys.stderr.write(f"holdfast: {' '.join(text.split())}\n")
-    sys.stderr.flush()
-
-
 class PlainLines:
     """One line an event, for pipes and logs."""
 
@@ -96,7 +89,7 @@ class PlainLines:
 
     def warn(self, text: str) -> None:
         """Tell a problem, on standard error."""
-        _error_line(text)
+        error_line(text)
 
     def account(self, account: Account, order: Order) -> None:
         """Tell how it all ended."""
@@ -179,110 +172,6 @@ class LiveScreen(PlainLines):
             f"{self._done} of {self._total} delivered{failed}{estimate}",
         )
         return Group(table, total)
-
-
-class JsonLines:
-    """One JSON object a line, for programs."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return
-
-    def show(self, event: object) -> None:
-        """Print the event under its name."""
-        if isinstance(event, events.PreviewReceived):
-            return
-        assert dataclasses.is_dataclass(event)  # noqa: S101 - all events are
-        name = type(event).__name__
-        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-        fields = {f.name: to_json(getattr(event, f.name)) for f in dataclasses.fields(event)}
-        self._print({"event": snake, **fields})
-
-    def say(self, text: str) -> None:
-        """Print a remark."""
-        self._print({"event": "remark", "text": text})
-
-    def warn(self, text: str) -> None:
-        """Print a problem, and say it on standard error too."""
-        self._print({"event": "warning", "text": text})
-        _error_line(text)
-
-    def account(self, account: Account, order: Order) -> None:
-        """Print the summary, the last line."""
-        self._print(
-            {
-                "event": "summary",
-                "jobs": order.total,
-                "delivered": len(account.delivered),
-                "failed": {job: to_json(failure) for job, failure in account.failed.items()},
-                "files": account.files,
-                "output": str(order.output),
-                "retried": {job: len(found) for job, found in account.mended.items()},
-                "left_behind": [
-                    {"job": job, "server": server, "why": why}
-                    for job, server, why in account.left_behind
-                ],
-            }
-        )
-
-    def _print(self, value: Mapping[str, Any]) -> None:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
-
-
-def to_json(value: Any) -> Any:
-    """A value of an event as JSON knows it; file contents are left out."""
-    if isinstance(value, RunResult):
-        return {
-            "prompt_id": value.prompt_id,
-            "server": value.server,
-            "seconds": round(value.seconds, 3),
-            "files": [
-                {
-                    "path": str(each.path),
-                    "node_id": each.node_id,
-                    "media_type": each.media_type,
-                    "bytes": each.size,
-                    "sha256": each.sha256,
-                    "width": each.width,
-                    "height": each.height,
-                }
-                for each in value.files
-            ],
-            "attempts": [
-                {
-                    "number": each.number,
-                    "server": each.server,
-                    "seconds": round(each.seconds, 3),
-                    "failure": to_json(each.failure),
-                    "recovery": each.recovery,
-                }
-                for each in value.attempts
-            ],
-            "degradations": list(value.degradations),
-            "notes": list(value.notes),
-        }
-    if isinstance(value, Failure):
-        return {
-            "kind": value.kind.value,
-            "category": value.category.value,
-            "message": value.message,
-            "server": value.server,
-            "node_id": value.node_id,
-            "node_type": value.node_type,
-            "exception_type": value.exception_type,
-            "problems": [problem.words for problem in value.problems],
-        }
-    if isinstance(value, float) and value == float("inf"):
-        return None
-    return value
 
 
 def describe(event: object) -> str:  # noqa: C901, PLR0911 - a table in code

@@ -20,7 +20,7 @@ from holdfast.comfyui.failures import (
 )
 from holdfast.comfyui.plan import Limits
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
-from holdfast.comfyui.watch import Patience
+from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 
 __all__ = [

@@ -32,7 +32,8 @@ from holdfast.comfyui.server import (
     SilentError,
 )
 from holdfast.comfyui.unloading import unload_models
-from holdfast.comfyui.watch import Outcome, Patience, Verdict, Want, Watch, Where
+from holdfast.comfyui.verdict import Outcome, Patience, Verdict, Want, Where
+from holdfast.comfyui.watch import Watch
 from holdfast.comfyui.withdraw import Submission, Withdrawal, withdraw
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import ErrorCategory

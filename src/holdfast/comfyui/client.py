@@ -28,7 +28,7 @@ from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
 from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.server import Server
-from holdfast.comfyui.watch import Patience
+from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 

@@ -20,7 +20,7 @@ from holdfast.comfyui.fleet import Fleet, Place
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
-from holdfast.comfyui.watch import Patience
+from holdfast.comfyui.verdict import Patience
 from holdfast.errors import ErrorCategory
 
 

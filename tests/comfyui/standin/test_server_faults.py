@@ -68,7 +68,7 @@ async def test_die_at_a_post():
 
 
 async def test_freeze_at_a_post_which_then_runs():
-    async with running(Fault("freeze", post=1, seconds=0.4)) as client:
+    async with running(Fault("freeze", post=1, seconds=0.8)) as client:
         body = {"prompt": graph(), "prompt_id": "late"}
         with pytest.raises(TimeoutError):
             await client.post("/prompt", body, timeout=QUICK)
@@ -76,7 +76,7 @@ async def test_freeze_at_a_post_which_then_runs():
 
 
 async def test_freeze_in_a_job():
-    async with running(Fault("freeze", step=1, seconds=0.4)) as client, client.ear() as ear:
+    async with running(Fault("freeze", step=1, seconds=0.8)) as client, client.ear() as ear:
         await client.submit(sampled(3))
         await ear.until("executing", node="2")
         await asyncio.sleep(0.05)
@@ -118,7 +118,7 @@ async def test_zombie_socket():
 
 
 async def test_stuck_reader():
-    async with running(Fault("stuck_reader", step=1, seconds=0.4)) as client, client.ear() as ear:
+    async with running(Fault("stuck_reader", step=1, seconds=0.8)) as client, client.ear() as ear:
         prompt_id = await client.submit(sampled(3))
         await client.finished(prompt_id)
         assert "execution_success" not in ear.names()
@@ -150,10 +150,10 @@ async def test_http_error():
 async def test_slow():
     async with running(Fault("slow", path="/features", seconds=0.15)) as client:
         began = time.perf_counter()
-        await client.get("/prompt")
-        assert time.perf_counter() - began < 0.1
         await client.get("/features")
         assert time.perf_counter() - began > 0.15
+        await client.get("/prompt")
+        assert [fired.what for fired in client.server.fired] == ["request /features"]
 
 
 async def test_slow_bytes():
@@ -164,7 +164,7 @@ async def test_slow_bytes():
         url = client.server.url + "/view?filename=a.bin"
         async with client.session.get(url) as answer:
             assert await answer.read() == b"x" * 400
-        assert 0.15 < time.perf_counter() - began < 1
+        assert time.perf_counter() - began > 0.15
         assert (await client.get("/features"))["supports_preview_metadata"] is True
 
 

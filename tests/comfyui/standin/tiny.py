@@ -205,7 +205,7 @@ class Ear:
         await self.until("executing", seconds, node=None)
         return self.names()
 
-    async def silence(self, seconds: float = 0.15) -> bool:
+    async def silence(self, seconds: float = 0.25) -> bool:
         try:
             await self.listen(seconds)
         except TimeoutError:

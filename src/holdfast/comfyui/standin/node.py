@@ -47,7 +47,8 @@ class Blocked(Exception):  # noqa: N818 - the protocol's own word
 class Progress(Protocol):
     """Report ``value`` of ``maximum`` steps; raises `Interrupted` if the prompt must stop."""
 
-    def __call__(self, value: int, maximum: int, preview: Image | None = None) -> None: ...
+    def __call__(self, value: int, maximum: int, preview: Image | None = None) -> None:
+        """Report progress, with a picture of it if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ class ServerFiles(Protocol):
     """What a server has on disk, read live."""
 
     @property
-    def folders(self) -> Folders: ...
+    def folders(self) -> Folders:
+        """Where its files lie."""
 
     def models(self, folder: str) -> list[str]:
         """Names in a model folder such as ``checkpoints``, ``loras``, ``vae``, sorted."""

@@ -238,6 +238,7 @@ class Routes:
             {
                 "faults": [_said(fault) for fault in script.faults],
                 "fired": [dataclasses.asdict(fired) for fired in script.fired],
+                "now": self._life.now(),
             }
         )
 
