@@ -66,10 +66,10 @@ def checkpoint(checkpoints: list[str]) -> str:
 
 @pytest.fixture
 def slow(checkpoints: list[str]) -> Callable[[], SlowGraph]:
-    """Make a graph that takes one second or some, and can be let run to its end."""
+    """Make a graph that takes its time, but ends."""
     if checkpoints:
-        return lambda: slow_sampling(checkpoints[0], 25)
-    return lambda: slow_blurring(30)
+        return lambda: slow_sampling(checkpoints[0], 12)
+    return lambda: slow_blurring(12)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 
-PATIENCE = 30.0
+PATIENCE = 45.0
 """Seconds to wait for something that must come."""
 
 QUIET = 0.3

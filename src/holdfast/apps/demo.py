@@ -34,7 +34,7 @@ from holdfast.comfyui import (
     Workflow,
 )
 from holdfast.comfyui.outputs import prepare_folder
-from holdfast.comfyui.standin.faults import KINDS
+from holdfast.comfyui.standin.faults import KINDS, STANDING
 
 JOBS = 30
 MORE_JOBS = 18
@@ -82,7 +82,7 @@ async def _show(folder: Path, *, seed: int) -> Exit:
             await asyncio.gather(*(each.start() for each in machines))
             for each in machines:
                 screen.say(f"server {each.name} runs at {each.url}, process {each.process_id}")
-            show = Show(machines, session, screen, seed)
+            show = Show(machines, session, screen, record, seed=seed)
             async with ComfyUI(
                 *(each.url for each in machines),
                 output_dir=pictures,
@@ -109,9 +109,16 @@ class Show:
     """The jobs, and the operator who kills, freezes and repairs servers meanwhile."""
 
     def __init__(
-        self, machines: list[Machine], session: aiohttp.ClientSession, screen: Screen, seed: int
+        self,
+        machines: list[Machine],
+        session: aiohttp.ClientSession,
+        screen: Screen,
+        record: Record,
+        *,
+        seed: int,
     ) -> None:
         self.machines = machines
+        self._record = record
         self.asked = 0
         self.done: list[Strike] = []
         """What the operator did, as strikes."""
@@ -127,8 +134,13 @@ class Show:
 
     @property
     def missing(self) -> set[str]:
-        """Faults that have not struck yet."""
-        return (set(KINDS) | set(BY_THE_DEMO)) - {strike.kind for strike in self.strikes}
+        """Faults that have not struck yet; what a server lacks strikes when a job needs it."""
+        met = {
+            strike.kind
+            for strike in self.strikes
+            if strike.kind not in STANDING or self._record.met(strike) is not None
+        }
+        return (set(KINDS) | set(BY_THE_DEMO)) - met
 
     async def run(self, comfy: ComfyUI) -> None:
         """Run the jobs, and some more if a fault has not struck yet."""
@@ -168,10 +180,10 @@ class Show:
 
     async def _torment(self, account: Account) -> None:
         _alpha, beta, gamma = self.machines
-        await _until(lambda: len(account.delivered) >= JOBS // 4)
+        await _until(lambda: len(account.delivered) >= JOBS // 3)
         self._note(beta, "SIGKILL")
         beta.kill()
-        await _until(lambda: len(account.delivered) >= JOBS // 2)
+        await _until(lambda: len(account.delivered) >= JOBS * 6 // 10)
         self._note(gamma, "SIGSTOP")
         gamma.freeze()
         await asyncio.sleep(6.0)
@@ -217,7 +229,8 @@ def _tell(show: Show, account: Account, record: Record, pictures: Path, seconds:
     out.write("\nWhat went wrong, and what was done about it\n")
     told: set[tuple[str, str]] = set()
     for strike in show.strikes:
-        if (strike.kind, strike.server) in told:
+        unmet = strike.kind in STANDING and record.met(strike) is None
+        if (strike.kind, strike.server) in told or unmet:
             continue
         told.add((strike.kind, strike.server))
         out.write(f"  {strike.kind} on {names[strike.server]} ({strike.where}): ")

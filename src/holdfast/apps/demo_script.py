@@ -7,8 +7,7 @@ from holdfast.comfyui.standin.faults import Fault
 
 ALPHA = (
     Fault("lost_response", post=1),
-    Fault("missing_node", node="ImageSharpen", post=2, times=6),
-    Fault("raise", node="ImageBlur", times=0, message="glow pass failed: bad driver"),
+    Fault("missing_node", node="ImageSharpen", post=2),
     Fault("raise", job=2, node="KSampler", step=3, message="CUDA error: unspecified failure"),
     Fault("die", job=3, node="KSampler", step=4, restart=1.5),
     Fault("zombie_socket", job=4, node="KSampler", step=2),
@@ -19,6 +18,7 @@ ALPHA = (
 BETA = (
     Fault("missing_model", model="style.safetensors"),
     Fault("http_error", path="/prompt", status=503, retry_after=0.4, times=2),
+    Fault("raise", node="ImageSharpen", times=0, message="no kernel image is available"),
     Fault("out_of_memory", above=500_000, times=2),
     Fault("huge_error", job=2, node="KSampler", step=2),
     Fault("stuck_reader", job=3, node="KSampler", step=2, seconds=2.0),
@@ -28,7 +28,7 @@ BETA = (
 )
 GAMMA = (
     Fault("corrupt_model", model="wan2.1_t2v_1.3B_fp16.safetensors"),
-    Fault("slow", path="/queue", seconds=0.3, times=6),
+    Fault("slow", path="/history/*", seconds=0.3, times=6),
     Fault("empty_error", job=1, node="KSampler", step=2),
     Fault("disk_full", job=2),
 )
