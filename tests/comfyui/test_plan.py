@@ -281,6 +281,14 @@ def test_a_full_disk_that_words_itself_anew_each_time_ends_the_job_too(servers):
     assert run(servers, fault) < 100
 
 
+def test_a_full_disk_here_and_too_little_memory_there_end_the_job():
+    def fault(_number: int, server: str) -> Failure:
+        return node_error(A, elsewhere=True) if server == A else oom(server)
+
+    assert run([A, B], fault) < 20
+    assert run([B, A], fault) < 20
+
+
 # It always ends -------------------------------------------------------------------------
 
 
@@ -372,4 +380,4 @@ def test_no_step_contradicts_itself(failures, chance, left):
         return
     assert step.prefer not in step.never
     assert step.prefer not in step.avoid
-    assert 0.0 <= step.wait < (float("inf") if left is None else max(left, 0.001))
+    assert 0.0 <= step.wait <= (120.0 if left is None else max(left, 0.0))

@@ -616,7 +616,7 @@ def live(each: Watch, condition: Condition, limit: float) -> float:
     while not each.done:
         assert now < limit, "no verdict"
         turns += 1
-        assert turns < 200 + 25 * now, "it spins"
+        assert turns < 200 + 60 * now, "it spins"
         want = each.wants(now)
         if want is Want.LOOK:
             now += condition.answer_seconds

@@ -47,6 +47,7 @@ class Course:
         self._previews = previews
         self._deadline = deadline
         self._began = time.monotonic()
+        self._turn = fleet.next_turn()
         self._failures: list[Failure] = []
         self._notes: list[str] = []
         self._step = Again("first attempt")
@@ -82,7 +83,7 @@ class Course:
     async def _take_place(self) -> Place:
         step = self._step
         found = await self._fleet.acquire(
-            self.job.name, avoid=step.avoid, never=step.never, wait=step.wait
+            self.job.name, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
         )
         if isinstance(found, Failure):
             raise self._most_telling(found).to_error(tuple(self.attempts))

@@ -80,47 +80,64 @@ class Fleet:
         self._emit = emit
         self._clock = clock
         self._changed = asyncio.Event()
+        self._turns = 0
+        self._line: dict[int, frozenset[str]] = {}
+        """Who waits for a place: a job's turn, and the servers it does not want now."""
 
     @property
     def names(self) -> list[str]:
         """The servers' names, in the order given."""
         return [place.name for place in self.places]
 
+    def next_turn(self) -> int:
+        """A job's place in the line; it keeps it over all its attempts."""
+        self._turns += 1
+        return self._turns
+
     async def acquire(
-        self, job: str, *, avoid: frozenset[str], never: frozenset[str], wait: float
+        self, job: str, turn: int, *, avoid: frozenset[str], never: frozenset[str], wait: float
     ) -> Place | Failure:
         """A server that is free and well, or why there is none.
 
         Args:
             job: the job's name; a submission of it that was left behind is not withdrawn.
+            turn: the job's place in the line: what came first is served first.
             avoid: servers used only once ``wait`` has passed and no other is free.
             never: servers that cannot run this job.
             wait: seconds to leave the avoided ones alone.
         """
-        began = self._clock()
-        while True:
-            self._changed.clear()
-            now = self._clock()
-            able = [each for each in self.places if each.name not in never and not each.alien]
-            if not able:
-                return self._no_server(never)
-            hot = avoid if now - began < wait else frozenset()
-            for place in self._free(able, avoid, hot, now):
-                if await self._enter(place, job):
-                    return place
-            if self._all_down(able, self._clock()):
-                return self._no_server(never)
-            await self._wait_for_change(able, began + wait if hot else None)
+        until = self._clock() + wait
+        try:
+            while True:
+                self._changed.clear()
+                now = self._clock()
+                able = [each for each in self.places if each.name not in never and not each.alien]
+                if not able:
+                    return self._no_server(never)
+                hot = avoid if now < until else frozenset()
+                self._line[turn] = never | hot
+                for place in self._free(able, avoid, turn, now):
+                    if await self._enter(place, job):
+                        return place
+                if self._all_down(able, self._clock()):
+                    return self._no_server(never)
+                await self._wait_for_change(able, until if hot else None)
+        finally:
+            self._line.pop(turn, None)
 
     def _free(
-        self, able: list[Place], avoid: frozenset[str], hot: frozenset[str], now: float
+        self, able: list[Place], avoid: frozenset[str], turn: int, now: float
     ) -> Iterator[Place]:
         ranked = sorted(
-            (each for each in able if each.name not in hot),
+            (each for each in able if each.name not in self._line[turn]),
             key=lambda each: (each.name in avoid, not each.known, each.used),
         )
         for place in ranked:
-            if not place.busy and place.circuit.retry_after(now) <= 0:
+            wanted = any(
+                other < turn and place.name not in unwanted
+                for other, unwanted in self._line.items()
+            )
+            if not place.busy and not wanted and place.circuit.retry_after(now) <= 0:
                 yield place
 
     async def _enter(self, place: Place, job: str) -> bool:

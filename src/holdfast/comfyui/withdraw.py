@@ -54,19 +54,23 @@ async def withdraw(server: Server, submission: Submission, *, seconds: float = 5
 
 async def _withdraw(server: Server, ours: Submission, until: float) -> Withdrawal:
     done = Withdrawal.ABSENT
+    interrupt_at = 0.0
     while True:
         queue = await server.queue()
+        now = time.monotonic()
         if _holds(queue.pending, ours):
             await server.delete_pending(ours.prompt_id)
             done = Withdrawal.REMOVED
             continue
         if not _holds(queue.running, ours):
             return done
-        if done is not Withdrawal.INTERRUPTED:
-            await server.interrupt(ours.prompt_id)
-            done = Withdrawal.INTERRUPTED
-        if time.monotonic() + 0.3 > until:
+        if now + 0.3 > until:
             return Withdrawal.RUNNING
+        if now >= interrupt_at:
+            # An interrupt between a job's leaving the queue and its start is lost without notice,
+            # so it is repeated for as long as the job is seen to run.
+            await server.interrupt(ours.prompt_id)
+            done, interrupt_at = Withdrawal.INTERRUPTED, now + 0.5
         await asyncio.sleep(0.1)
 
 

@@ -110,6 +110,7 @@ class Workflow:
             raise BadInputError(f"{source}: the workflow has no nodes")
         for node_id, node in loaded.items():
             _check_node(source, node_id, node)
+            _check_links(source, node_id, node, loaded)
         return cls(copy.deepcopy(loaded), name)
 
     def to_api(self) -> dict[str, Any]:
@@ -245,3 +246,14 @@ def _check_node(source: str, node_id: Any, node: Any) -> None:
         )
     if not isinstance(node.get("inputs"), dict):
         raise BadInputError(f"{where} ({node['class_type']}) has no inputs object")
+
+
+def _check_links(source: str, node_id: str, node: Any, graph: Mapping[str, Any]) -> None:
+    # The server refuses such a link, too, but not in an input it does not know: there it takes
+    # the workflow and its worker dies of it, for everybody and until it is restarted.
+    for name, value in node["inputs"].items():
+        if is_link(value) and value[0] not in graph:
+            raise BadInputError(
+                f"{source}: node {node_id} ({node['class_type']}): {name} is linked from node "
+                f"{value[0]!r}, which does not exist"
+            )
