@@ -15,6 +15,7 @@ What can go wrong with a ComfyUI run grows from the same root, in
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 
 
 class ErrorCategory(StrEnum):
@@ -52,6 +53,10 @@ class RejectedError(HoldfastError):
         self.retry_after = retry_after
         """Seconds until another try makes sense, or None when nobody can tell."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process pools; the default forgets arguments given by name.
+        return partial(type(self), retry_after=self.retry_after), (str(self),)
+
 
 class CircuitBreakerOpenError(RejectedError):
     """A circuit breaker is open and let nothing through."""
@@ -60,6 +65,9 @@ class CircuitBreakerOpenError(RejectedError):
         when = "" if retry_after is None else f"; next probe in {retry_after:.1f} s"
         super().__init__(f"circuit breaker {name!r} is open{when}", retry_after=retry_after)
         self.name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(CircuitBreakerOpenError, retry_after=self.retry_after), (self.name,)
 
 
 class DeadlineExceededError(HoldfastError, TimeoutError):

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from holdfast.comfyui import content as contents
 from holdfast.comfyui import outputs
 from holdfast.comfyui.address import Address
 from holdfast.comfyui.failures import FailureKind
@@ -260,19 +261,19 @@ def test_others_may_read_a_placed_file(tmp_path):
     ],
 )
 def test_a_video_is_complete_when_its_boxes_fill_the_file_and_hold_the_index(content, complete):
-    assert outputs._boxes_complete(io.BytesIO(content), len(content)) is complete
+    assert contents.boxes_complete(io.BytesIO(content), len(content)) is complete
 
 
 @relaxed
 @given(st.binary(max_size=100))
 def test_any_bytes_are_walked_to_an_end(content):
-    assert outputs._boxes_complete(io.BytesIO(content), len(content)) in (True, False)
+    assert contents.boxes_complete(io.BytesIO(content), len(content)) in (True, False)
 
 
 @relaxed
 @given(st.integers(0, len(MOVIE) - 1))
 def test_no_shorter_part_of_a_video_is_complete(length):
-    assert not outputs._boxes_complete(io.BytesIO(MOVIE[:length]), length)
+    assert not contents.boxes_complete(io.BytesIO(MOVIE[:length]), length)
 
 
 # What comes home ------------------------------------------------------------------------
@@ -539,14 +540,14 @@ async def test_a_file_of_exactly_the_limit_comes_home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 async def test_a_picture_too_large_to_decode_comes_home_all_the_same(tmp_path, monkeypatch, form):
-    monkeypatch.setattr(outputs, "MAX_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr(contents, "MAX_PIXELS", 48 * 32 - 1)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 32 // 3)  # Pillow raises beyond twice this
     file = await brought(answering(picture(form)), tmp_path)
     assert (file.width, file.height) == (48, 32)
 
 
 async def test_a_picture_too_large_to_decode_is_still_looked_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(outputs, "MAX_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr(contents, "MAX_PIXELS", 48 * 32 - 1)
     error = await failure_of(answering(PNG[:-20]), tmp_path)
     assert "cut off" in str(error)
 

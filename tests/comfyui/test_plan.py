@@ -128,7 +128,8 @@ def test_out_of_memory_is_tried_unchanged_then_unloaded_then_elsewhere():
 def test_what_fits_into_no_server_is_given_up():
     assert given_up(*[oom()] * 3, servers=[A]).failure.kind is FailureKind.OUT_OF_MEMORY
     step = given_up(*[oom(A)] * 3, *[oom(B)] * 3)
-    assert "memory of any server" in step.words
+    assert step.failure.kind is FailureKind.OUT_OF_MEMORY
+    assert "memory" in step.words
 
 
 def test_memory_is_counted_for_each_server_by_itself():
@@ -267,7 +268,7 @@ def test_full_disks_everywhere_end_the_job():
     faults = [node_error(each, elsewhere=True) for each in servers]
     for number in range(1, len(servers)):
         assert again(*faults[:number], servers=servers).never == set(servers[:number])
-    given_up(*faults, faults[-1], servers=servers)
+    assert run(servers, lambda _number, server: node_error(server, elsewhere=True)) <= 20
 
 
 @pytest.mark.parametrize("servers", [[A], [A, B], [A, B, C]])
@@ -298,7 +299,7 @@ def run(
     *,
     pick: Callable[[list[str]], str] = lambda allowed: allowed[0],
     down: Callable[[int], bool] = lambda _number: False,
-    most: int = 400,
+    most: int = 150,
 ) -> int:
     """Follow the plan until it gives up or no server is left; the number of attempts."""
     failures: list[Failure] = []
@@ -332,7 +333,7 @@ makers = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(
     servers=st.sampled_from([[A], [A, B], [A, B, C], [f"http://s{n}" for n in range(6)]]),
     shapes=makers,
@@ -380,4 +381,4 @@ def test_no_step_contradicts_itself(failures, chance, left):
         return
     assert step.prefer not in step.never
     assert step.prefer not in step.avoid
-    assert 0.0 <= step.wait <= (120.0 if left is None else max(left, 0.0))
+    assert 0.0 <= step.wait <= 120.0

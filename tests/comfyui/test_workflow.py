@@ -94,14 +94,14 @@ def test_the_web_pages_own_format_is_recognised_and_the_way_out_told():
         ({}, "the workflow has no nodes"),
         ({"prompt": {}}, "the workflow has no nodes"),
         ({"1": []}, r"node '1' is \[\]; a node is an object"),
-        ({"1": None}, "node '1' is null; a node is an object"),
+        ({"1": None}, "node '1' is .*a node is an object"),
         ({"1": {}}, "node '1' has no class_type; .*API format"),
         ({"1": {"inputs": {}}}, "node '1' has no class_type"),
         ({"1": {"class_type": "", "inputs": {}}}, "node '1' has no class_type"),
         ({"1": {"class_type": 5, "inputs": {}}}, "node '1' has no class_type"),
         ({"1": {"class_type": "A"}}, r"node '1' \(A\) has no inputs object"),
         ({"1": {"class_type": "A", "inputs": []}}, r"node '1' \(A\) has no inputs object"),
-        ({"1": node("A"), "2": "x"}, "node '2' is \"x\""),
+        ({"1": node("A"), "2": "x"}, "node '2' is ['\"]x['\"]"),
     ],
 )
 def test_what_is_no_workflow_is_refused_with_the_reason(loaded, words):
@@ -118,7 +118,7 @@ def test_python_values_that_json_does_not_know_are_refused_like_others(strange):
 def test_node_ids_given_as_numbers_do_not_go_unnoticed():
     # Sent as JSON they are text, and the history names its nodes so.
     try:
-        workflow = Workflow.from_api({1: node("SaveImage", images=["2", 0])})
+        workflow = Workflow.from_api({1: node("SaveImage", filename_prefix="x")})
     except BadInputError:
         return
     assert workflow.saving_nodes() == {"1": "SaveImage"}
@@ -132,6 +132,12 @@ def test_deep_nesting_is_refused_or_loaded_but_never_ends_the_program(depth):
             Workflow.parse(raw).to_api()
         except BadInputError:
             continue
+
+
+def test_a_link_to_a_node_that_is_not_there_is_refused():
+    graph = {"1": node("A"), "2": node("B", image=["1", 0], mask=["7", 1])}
+    with pytest.raises(BadInputError, match=r"node 2 \(B\): mask is linked from node '7', which"):
+        Workflow.from_api(graph)
 
 
 def test_a_whole_prompt_body_is_accepted():

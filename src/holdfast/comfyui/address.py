@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from holdfast.errors import BadInputError
 
@@ -16,7 +16,7 @@ class Address:
     url: str
     """For requests; without credentials."""
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -27,12 +27,18 @@ class Address:
         """
         given = text.strip()
         shown = _without_credentials(given)
+        if given.count("[") != given.count("]"):
+            raise BadInputError(f"server address {shown!r}: the brackets of its IPv6 do not match")
         candidate = given if "://" in given else f"http://{given}"
         try:
             parts = urlsplit(candidate)
             host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise BadInputError(f"server address {shown!r}: {error}") from None
+        except ValueError:
+            # The reason is not repeated: it may hold a piece of a password.
+            raise BadInputError(
+                f"server address {shown!r}: cannot be read; write it like http://127.0.0.1:8188 "
+                "(a port is a number up to 65535)"
+            ) from None
         if parts.scheme not in ("http", "https"):
             raise BadInputError(
                 f"server address {shown!r}: the scheme must be http or https, "
@@ -49,7 +55,7 @@ class Address:
             port = 8188  # what people mean who type a bare host name
         netloc = name if port is None else f"{name}:{port}"
         url = urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
-        return cls(url, parts.username, parts.password)
+        return cls(url, _unquoted(parts.username), _unquoted(parts.password))
 
     @property
     def shown(self) -> str:
@@ -58,6 +64,10 @@ class Address:
 
     def __str__(self) -> str:
         return self.url
+
+
+def _unquoted(part: str | None) -> str | None:
+    return None if part is None else unquote(part)
 
 
 def _without_credentials(text: str) -> str:

@@ -68,7 +68,8 @@ class FailureKind(StrEnum):
 
 _GPU_MEMORY = re.compile(
     r"out of memory|allocation on device|ran out of memory on your gpu|"
-    r"can't allocate memory|failed to allocate|could not allocate|not enough memory",
+    r"can't allocate memory|failed to allocate|could not allocate|unable to allocate|"
+    r"not enough memory|alloc_failed",
     re.IGNORECASE,
 )
 _MEMORY_TYPES = frozenset(
@@ -213,6 +214,9 @@ class ComfyUIError(HoldfastError):
         self.failure = failure
         self.attempts = attempts
         """Every try: server, what went wrong, what was done about it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.failure, self.attempts)
 
     @property
     def category(self) -> ErrorCategory:

@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -251,4 +252,8 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any, default: float = 0.0) -> float:
-    return float(value) if isinstance(value, int | float) else default
+    try:
+        number = float(value) if isinstance(value, int | float) else default
+    except OverflowError:
+        return default
+    return number if math.isfinite(number) else default

@@ -18,14 +18,11 @@ import contextlib
 import hashlib
 import os
 import re
-import struct
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
-
+from holdfast.comfyui import content
 from holdfast.comfyui.failures import Failure, FailureKind, clip
 from holdfast.comfyui.replies import FileRef
 from holdfast.comfyui.result import OutputFile
@@ -36,12 +33,10 @@ MAX_FILE_BYTES = 8 * 2**30
 """A single output larger than this is refused."""
 MAX_MEMORY_BYTES = 512 * 2**20
 """Without an output folder files stay in memory; one larger than this is refused."""
-MAX_PIXELS = 80_000_000
-"""A picture of more pixels is not decoded, only walked; Pillow warns of bombs above 89 million."""
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
-_FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "AVIF": ".avif"}
+_DEVICE = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")
+"""Names that mean devices on Windows, whatever follows the first dot."""
 
 
 class OutputError(Exception):
@@ -52,17 +47,10 @@ class OutputError(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    suffix: str
-    media_type: str
-    width: int | None = None
-    height: int | None = None
-
-
 def safe_name(text: str, limit: int = 80) -> str:
     """``text`` as part of a file name on every system: letters, digits, dot, dash, underscore."""
-    return _NAME.sub("_", text).strip("._")[:limit].strip("._") or "output"
+    name = _NAME.sub("_", text).strip("._")[:limit].strip("._") or "output"
+    return f"_{name}"[:limit] if _DEVICE.fullmatch(name.partition(".")[0]) else name
 
 
 def content_key(content: bytes) -> str:
@@ -113,7 +101,9 @@ async def fetch(
             async with server.view(
                 ref.filename, ref.subfolder, ref.type, seconds=seconds
             ) as response:
-                announced = response.content_length
+                # What is compressed on the way has another length than what it holds.
+                packed = "Content-Encoding" in response.headers
+                announced = None if packed else response.content_length
                 async for chunk in response.content.iter_any():
                     size += len(chunk)
                     if size > limit:
@@ -160,7 +150,10 @@ def _finish(
     name: str,
 ) -> OutputFile:
     part.flush()
-    checked = _check(part, size, ref, server)
+    try:
+        checked = content.check(part, size, ref.filename)
+    except content.DamagedError as error:
+        raise _damaged(server, ref, str(error)) from None
     data, path = None, None
     filename = name + checked.suffix
     if folder is None:
@@ -237,72 +230,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _check(part: IO[bytes], size: int, ref: FileRef, server: str) -> _Checked:
-    if size == 0:
-        raise _damaged(server, ref, "it is empty")
-    part.seek(0)
-    head = part.read(32)
-    part.seek(0)
-    if head[4:8] == b"ftyp" and not _is_picture(head):
-        if not _boxes_complete(part, size):
-            raise _damaged(server, ref, "the video is cut off")
-        return _Checked(".mp4", "video/mp4")
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return _Checked(".webm", "video/webm")
-    if _is_picture(head):
-        return _check_picture(part, head, size, ref, server)
-    suffix = _SUFFIX.search(ref.filename)
-    known = suffix.group().lower() if suffix else ".bin"
-    if known in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".webm"):
-        raise _damaged(server, ref, f"it is no {known[1:].upper()} at all")
-    return _Checked(known, "application/octet-stream")
-
-
-def _is_picture(head: bytes) -> bool:
-    return (
-        head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or head[4:12] == b"ftypavif"
-    )
-
-
-def _check_picture(part: IO[bytes], head: bytes, size: int, ref: FileRef, server: str) -> _Checked:
-    if head.startswith(b"\x89PNG"):
-        width, height = struct.unpack(">II", head[16:24]) if len(head) >= 24 else (0, 0)
-        if width * height > MAX_PIXELS:
-            part.seek(max(0, size - 12))
-            if part.read(12)[4:8] != b"IEND":
-                raise _damaged(server, ref, "the picture is cut off")
-            return _Checked(".png", "image/png", width, height)
-    try:
-        with Image.open(part) as picture:
-            picture.load()
-            form = picture.format or "PNG"
-            media_type = Image.MIME.get(form, "image/png")
-            return _Checked(_FORMATS.get(form, ".png"), media_type, *picture.size)
-    except Exception as error:  # noqa: BLE001 - a damaged picture raises anything at all
-        reason = clip(str(error), 120) or type(error).__name__
-        raise _damaged(server, ref, f"it cannot be decoded: {reason}") from None
-
-
-def _boxes_complete(part: IO[bytes], size: int) -> bool:
-    """Whether the MP4's top-level boxes fill the file exactly and the index is among them."""
-    at, index = 0, False
-    while at + 8 <= size:
-        part.seek(at)
-        head = part.read(16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        elif length == 0:
-            length = size - at
-        if length < 8:
-            return False
-        index = index or kind == b"moov"
-        at += length
-    return index and at == size
 
 
 def _missing(server: str, ref: FileRef) -> OutputError:

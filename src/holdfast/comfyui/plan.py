@@ -16,7 +16,7 @@ The order of remedies follows from how ComfyUI works:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -104,7 +104,7 @@ class GiveUp:
 Step = Again | GiveUp
 
 
-def next_step(  # noqa: PLR0911 - one return for each kind of failure
+def next_step(
     failures: Sequence[Failure],
     servers: Sequence[str],
     limits: Limits,
@@ -120,111 +120,149 @@ def next_step(  # noqa: PLR0911 - one return for each kind of failure
         chance: a random number in [0, 1), for the jitter of waits.
         left: seconds until the deadline, or None without one.
     """
-    last = failures[-1]
-    if last.kind is FailureKind.REJECTED:
-        return _rejected(failures, servers)
-    if last.kind is FailureKind.NOT_COMFYUI:
-        return _elsewhere_only(failures, servers, "this is no ComfyUI server")
-    if last.kind is FailureKind.DEADLINE:
-        return GiveUp("the deadline has passed", last)
-    if last.kind is FailureKind.OUT_OF_MEMORY:
-        return _out_of_memory(failures, servers, limits)
-    if last.kind is FailureKind.INTERRUPTED:
-        return _interrupted(failures, limits)
-    if last.kind in _SERVERS_FAULT:
-        return _servers_fault(failures, limits, chance, left)
-    return _jobs_fault(failures, servers, limits)
+    past = _Past(failures, servers, limits)
+    kind = past.last.kind
+    if kind is FailureKind.DEADLINE:
+        return GiveUp("the deadline has passed", past.last)
+    if kind in _SERVERS_FAULT:
+        return _servers_fault(past, chance, left)
+    decide = _DECISIONS.get(kind, _jobs_fault)
+    return decide(past)
 
 
-def _unable(failures: Sequence[Failure]) -> frozenset[str]:
-    """Servers that have shown they cannot run this job."""
-    kinds = (FailureKind.REJECTED, FailureKind.NOT_COMFYUI)
-    return frozenset(each.server for each in failures if each.server and each.kind in kinds)
+class _Past:
+    """What the failures so far say about each server."""
 
+    def __init__(self, failures: Sequence[Failure], servers: Sequence[str], limits: Limits) -> None:
+        self.failures = failures
+        self.servers = servers
+        self.limits = limits
+        self.last = failures[-1]
 
-def _others(failures: Sequence[Failure], servers: Sequence[str]) -> list[str]:
-    last, unable = failures[-1].server, _unable(failures)
-    return [server for server in servers if server != last and server not in unable]
+    def count(self, server: str | None, *kinds: FailureKind) -> int:
+        """How many attempts on ``server`` ended so."""
+        return sum(each.server == server and each.kind in kinds for each in self.failures)
 
+    def unable(self) -> frozenset[str]:
+        """Servers that cannot run this job: they refuse it, or are no ComfyUI."""
+        refusing = (FailureKind.REJECTED, FailureKind.NOT_COMFYUI)
+        return frozenset(each for each in self.servers if self.count(each, *refusing))
 
-def _rejected(failures: Sequence[Failure], servers: Sequence[str]) -> Step:
-    if not failures[-1].elsewhere:
-        return GiveUp("the workflow itself is wrong", failures[-1])
-    return _elsewhere_only(failures, servers, "this server cannot run the workflow")
-
-
-def _elsewhere_only(failures: Sequence[Failure], servers: Sequence[str], why: str) -> Step:
-    others = _others(failures, servers)
-    if not others:
-        rejected = [each for each in failures if each.kind is FailureKind.REJECTED]
-        return GiveUp("no server can run it", (rejected or failures)[-1])
-    return Again(f"{why}: another server", never=_unable(failures))
-
-
-def _out_of_memory(failures: Sequence[Failure], servers: Sequence[str], limits: Limits) -> Step:
-    here = failures[-1].server
-    kind = FailureKind.OUT_OF_MEMORY
-    count = {
-        server: sum(each.kind is kind and each.server == server for each in failures)
-        for server in servers
-    }
-    tries = count.get(here or "", 1)
-    if tries < limits.memory_attempts and tries == 1:
-        return Again("once more, unchanged: the server has unloaded its models", prefer=here)
-    if tries < limits.memory_attempts:
-        return Again(
-            "once more on this server after unloading its models",
-            prefer=here,
-            remedy=Remedy.UNLOAD_MODELS,
+    def lacking(self, times: int = 1) -> frozenset[str]:
+        """Servers with a fault of their own (full disk, damaged model), seen so often."""
+        mine = [each for each in self.failures if each.kind in _JOBS_FAULT and each.elsewhere]
+        return frozenset(
+            server
+            for server in self.servers
+            if sum(each.server == server for each in mine) >= times
         )
-    full = frozenset(each for each, tries in count.items() if tries >= limits.memory_attempts)
-    if all(server in full | _unable(failures) for server in servers):
-        return GiveUp("it does not fit into the memory of any server", failures[-1])
-    return Again("another server, which may have more memory", never=full | _unable(failures))
+
+    def spent(self) -> frozenset[str]:
+        """Servers on which nothing more can be hoped for."""
+        full = {
+            server
+            for server in self.servers
+            if self.count(server, FailureKind.OUT_OF_MEMORY) >= self.limits.memory_attempts
+        }
+        repeated = {server for server in self.servers if self._repeats_itself(server)}
+        return self.unable() | self.lacking(2) | full | repeated
+
+    def _repeats_itself(self, server: str) -> bool:
+        seen = [
+            each.signature
+            for each in self.failures
+            if each.server == server and each.kind in _JOBS_FAULT
+        ]
+        return len(seen) > len(set(seen))
+
+    def move(self, words: str, at_last: str, remedy: Remedy = Remedy.NONE) -> Step:
+        """Another server: one without a known fault first, any that is not spent otherwise."""
+        spent = self.spent()
+        never = spent | self.lacking() | {self.last.server or ""}
+        if all(server in never for server in self.servers):
+            never = spent
+        if all(server in never for server in self.servers):
+            return GiveUp(at_last, self._most_telling())
+        return Again(words, never=frozenset(never) & frozenset(self.servers), remedy=remedy)
+
+    def _most_telling(self) -> Failure:
+        refusals = [each for each in self.failures if each.kind is FailureKind.REJECTED]
+        alien = self.last.kind is FailureKind.NOT_COMFYUI
+        return refusals[-1] if alien and refusals else self.last
 
 
-def _interrupted(failures: Sequence[Failure], limits: Limits) -> Step:
-    times = sum(each.kind is FailureKind.INTERRUPTED for each in failures)
-    if times >= limits.interruptions:
-        return GiveUp(f"somebody stopped this job {times} times", failures[-1])
-    return Again("somebody else stopped it: submitted again", never=_unable(failures))
+def _rejected(past: _Past) -> Step:
+    if not past.last.elsewhere:
+        return GiveUp("the workflow itself is wrong", past.last)
+    return past.move("this server cannot run the workflow: another server", "no server can run it")
 
 
-def _servers_fault(
-    failures: Sequence[Failure], limits: Limits, chance: float, left: float | None
-) -> Step:
-    last = failures[-1]
+def _not_comfyui(past: _Past) -> Step:
+    return past.move("this is no ComfyUI server: another server", "no server can run it")
+
+
+def _out_of_memory(past: _Past) -> Step:
+    here = past.last.server
+    tries = past.count(here, FailureKind.OUT_OF_MEMORY)
+    if here not in past.spent():
+        if tries == 1:
+            words = "once more, unchanged: the server has unloaded its models"
+            return Again(words, prefer=here, never=past.unable())
+        words = "once more on this server after unloading its models"
+        return Again(words, prefer=here, never=past.unable(), remedy=Remedy.UNLOAD_MODELS)
+    return past.move(
+        "another server, which may have more memory", "it does not fit into any server's memory"
+    )
+
+
+def _interrupted(past: _Past) -> Step:
+    times = sum(each.kind is FailureKind.INTERRUPTED for each in past.failures)
+    if times >= past.limits.interruptions:
+        return GiveUp(f"somebody stopped this job {times} times", past.last)
+    return Again("somebody else stopped it: submitted again", never=past.unable())
+
+
+def _servers_fault(past: _Past, chance: float, left: float | None) -> Step:
+    last, limits = past.last, past.limits
     killing = (FailureKind.SERVER_DIED, FailureKind.STALLED)
-    deaths = sum(each.kind in killing and each.node_id is not None for each in failures)
+    deaths = sum(each.kind in killing and each.node_id is not None for each in past.failures)
     if deaths >= limits.deaths:
         return GiveUp(f"{deaths} servers died or stalled while running it", last)
-    times = sum(each.kind in _SERVERS_FAULT for each in failures)
-    wait = limits.server.wait(times, chance=chance, left=left, retry_after=last.retry_after)
+    times = sum(each.kind in _SERVERS_FAULT for each in past.failures)
+    wait = limits.server.wait(times, chance=chance, retry_after=last.retry_after)
     if wait is None:
         return GiveUp(f"{times} attempts failed through the servers' own fault", last)
+    alone = all(each == last.server or each in past.unable() for each in past.servers)
+    if alone and left is not None and wait >= left:
+        return GiveUp("the next attempt would begin after the deadline", last)
     here = frozenset({last.server} if last.server else ())
     words = "submitted again, on another server if there is one"
     # Another server need not wait for this one to recover: the waiting is for the same one.
-    return Again(words, avoid=here, never=_unable(failures), wait=wait)
+    return Again(words, avoid=here, never=past.unable(), wait=wait)
 
 
-def _jobs_fault(failures: Sequence[Failure], servers: Sequence[str], limits: Limits) -> Step:
-    last = failures[-1]
-    mine = [each for each in failures if each.kind in _JOBS_FAULT]
-    same = [each for each in mine if each.signature == last.signature]
-    here = sum(each.server == last.server for each in same)
-    # Done with: servers that lack something, and those where this very error came up twice.
-    done = _unable(failures) | {each.server for each in mine if each.elsewhere and each.server}
-    if here > 1 and last.server:
-        done |= {last.server}
-    others = [server for server in servers if server != last.server and server not in done]
-    if not last.elsewhere and len({each.server for each in same}) > 1:
+def _jobs_fault(past: _Past) -> Step:
+    last = past.last
+    mine = [each for each in past.failures if each.kind in _JOBS_FAULT]
+    same = {each.server for each in mine if each.signature == last.signature}
+    if not last.elsewhere and len(same) > 1:
         return GiveUp("it fails the same way on two servers", last)
-    if sum(not each.elsewhere for each in mine) >= limits.node_attempts:
-        return GiveUp(f"{limits.node_attempts} attempts failed", last)
+    if sum(not each.elsewhere for each in mine) >= past.limits.node_attempts:
+        return GiveUp(f"{past.limits.node_attempts} attempts failed", last)
     remedy, again = _JOBS_FAULT[last.kind]
-    if here == 1 and not (last.elsewhere and others):
-        return Again(f"{again} on this server", prefer=last.server, remedy=remedy)
-    if others:
-        return Again(f"{again} on another server", never=frozenset(done), remedy=remedy)
-    return GiveUp("it fails the same way each time", last)
+    if not last.elsewhere and last.server not in past.spent():
+        here = last.server
+        return Again(f"{again} on this server", prefer=here, never=past.unable(), remedy=remedy)
+    step = past.move(f"{again} on another server", "it fails the same way each time", remedy)
+    if isinstance(step, Again) and last.server not in step.never:
+        # There is no other: what this server lacks may be there the next time.
+        return Again(f"{again} on this server", prefer=last.server, never=step.never, remedy=remedy)
+    return step
+
+
+_DECISIONS: Mapping[FailureKind, Callable[[_Past], Step]] = {
+    FailureKind.REJECTED: _rejected,
+    FailureKind.NOT_COMFYUI: _not_comfyui,
+    FailureKind.OUT_OF_MEMORY: _out_of_memory,
+    FailureKind.INTERRUPTED: _interrupted,
+}

@@ -33,6 +33,8 @@ class NodeProblem:
     """The server's own word, such as ``value_not_in_list``."""
     words: str
     """What is wrong and what would be right."""
+    missing_model: bool = False
+    """Whether a model file is asked for that the server does not have."""
 
 
 _MISSING_HERE = frozenset({"value_not_in_list", "custom_validation_failed"})
@@ -51,7 +53,7 @@ def rejection(body: Any, server: str, graph: Mapping[str, Any] | None = None) ->
     missing = bool(problems) and all(problem.type in _MISSING_HERE for problem in problems)
     reasons = [problem.words for problem in problems] or [_headline(kind, error)]
     category = ErrorCategory.VALIDATION
-    if missing and any("model" in problem.words for problem in problems):
+    if missing and any(problem.missing_model for problem in problems):
         category = ErrorCategory.MODEL
     first = problems[0] if problems else None
     return Failure(
@@ -82,7 +84,7 @@ def _problems(node_errors: Any, graph: Mapping[str, Any]) -> Iterator[NodeProble
     for node_id, entry in node_errors.items():
         if not isinstance(entry, dict):
             continue
-        node_type = _text(entry.get("class_type")) or None
+        node_type = clip(_text(entry.get("class_type")), 100) or None
         errors = entry.get("errors")
         for error in errors if isinstance(errors, list) else []:
             if isinstance(error, dict):
@@ -102,7 +104,9 @@ def _problem(
         inputs = node.get("inputs") if isinstance(node, dict) else None
         value = inputs.get(name) if isinstance(inputs, dict) else None
     words = _words(kind, name, value, info.get("input_config"), error)
-    return NodeProblem(node_id, node_type, kind, f"{node_name(node_id, node_type)}: {words}")
+    where = node_name(clip(node_id, 100), node_type)
+    missing_model = kind == "value_not_in_list" and _looks_like_model(value)
+    return NodeProblem(node_id, node_type, kind, f"{where}: {words}", missing_model)
 
 
 def _words(  # noqa: PLR0911 - a table in code
@@ -115,9 +119,9 @@ def _words(  # noqa: PLR0911 - a table in code
         case "required_input_missing":
             return f"the input {name!r} is missing"
         case "value_smaller_than_min":
-            return f"{name} is {shown}; the least allowed is {limits.get('min')}"
+            return f"{name} is {shown}; the least allowed is {_short(limits.get('min'))}"
         case "value_bigger_than_max":
-            return f"{name} is {shown}; the most allowed is {limits.get('max')}"
+            return f"{name} is {shown}; the most allowed is {_short(limits.get('max'))}"
         case "value_not_in_list":
             return _not_in_list(name, shown, value, config, limits)
         case "return_type_mismatch":
@@ -135,7 +139,7 @@ def _not_in_list(name: str, shown: str, value: Any, config: Any, limits: Mapping
     if not isinstance(listed, list):
         listed = limits.get("options")
     choices = [str(each) for each in listed] if isinstance(listed, list) else []
-    what = "model file" if _looks_like_model(str(value)) else "value"
+    what = "model file" if _looks_like_model(value) else "value"
     if not choices:
         return f"{name} {shown} is not a {what} this server has; it has none"
     near = difflib.get_close_matches(str(value), choices[:2_000], n=3, cutoff=0.5)
@@ -147,8 +151,14 @@ def _not_in_list(name: str, shown: str, value: Any, config: Any, limits: Mapping
     )
 
 
-def _looks_like_model(name: str) -> bool:
-    return name.lower().endswith((".safetensors", ".ckpt", ".pt", ".pth", ".gguf", ".sft", ".bin"))
+def _short(value: Any) -> str:
+    return clip(str(value), 40)
+
+
+def _looks_like_model(name: Any) -> bool:
+    return isinstance(name, str) and name.lower().endswith(
+        (".safetensors", ".ckpt", ".pt", ".pth", ".gguf", ".sft", ".bin")
+    )
 
 
 @dataclass(frozen=True, slots=True)

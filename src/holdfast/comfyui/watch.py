@@ -80,7 +80,6 @@ class Watch:
 
     def message(self, message: heard.Message, now: float) -> None:
         """Something came over the socket."""
-        self._last_heard = now
         if not (isinstance(message, heard.QueueStatus) and message.sid is not None):
             self._hearing = True
         if isinstance(message, heard.Executing) and message.prompt_id is None:
@@ -117,11 +116,11 @@ class Watch:
         self._socket_up = True
         self._hearing = False
         self._reopened_at = now
-        self._last_heard = now
 
     def reopen_failed(self, now: float) -> None:
         """The socket could not be opened again; HTTP has to do meanwhile."""
         self._wants.discard(Want.REOPEN)
+        self._socket_up = False  # the old one was closed before the new one was tried
         self._reopened_at = now
         self._look_now(now)
 
@@ -172,8 +171,7 @@ class Watch:
 
     def wants(self, now: float) -> Want | None:
         """What to do next, or None: listen until `wake_at`."""
-        asked_for = self._next_look is not None and now >= self._next_look
-        if asked_for or now >= self._look_due():
+        if now >= (self._look_due() if self._next_look is None else self._next_look):
             self._wants.add(Want.LOOK)
         self._check_limits(now)
         if self.done:
@@ -207,7 +205,7 @@ class Watch:
     # How it is decided ------------------------------------------------------------------
 
     def _look_due(self) -> float:
-        # Looks get rarer while nothing changes, so a long job costs its server next to nothing.
+        # Only what was heard of our own job counts: others' chatter says nothing of it.
         return max(self._last_heard, self._last_look) + self.patience.ask
 
     def _look_now(self, now: float) -> None:
@@ -216,6 +214,7 @@ class Watch:
     def _progress(self, now: float, node: str | None = None) -> None:
         self.where = Where.RUNNING
         self._accepted = True
+        self._last_heard = now
         self._absent_since = None
         self._waiting.stop()
         self._silence.heard(now)
@@ -325,5 +324,7 @@ class Watch:
         entry: HistoryEntry | None = None,
         restarted: bool = False,
     ) -> None:
+        if self.done:
+            return
         fault = entry.fault if entry is not None else self._fault
         self.verdict = Verdict(outcome, words, entry, fault, restarted)

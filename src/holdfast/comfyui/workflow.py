@@ -19,6 +19,9 @@ from holdfast.errors import BadInputError
 MAX_FILE_BYTES = 64 * 2**20
 """A workflow file larger than this is not read; the server takes 100 MiB at most."""
 
+MAX_DEPTH = 100
+"""Lists and objects inside one another; real workflows have four or five."""
+
 SAVING_NODES = frozenset(
     {
         "SaveImage",
@@ -108,6 +111,8 @@ class Workflow:
             raise BadInputError(f"{source}: a workflow is an object of nodes, this is a {what}")
         if not loaded:
             raise BadInputError(f"{source}: the workflow has no nodes")
+        if _deeper_than(loaded, MAX_DEPTH):
+            raise BadInputError(f"{source}: nested too deeply to be a workflow")
         for node_id, node in loaded.items():
             _check_node(source, node_id, node)
             _check_links(source, node_id, node, loaded)
@@ -130,7 +135,7 @@ class Workflow:
         graph = self.to_api()
         for key, value in inputs.items():
             for node_id, name in self.targets(key):
-                graph[node_id]["inputs"][name] = value
+                graph[node_id]["inputs"][name] = copy.deepcopy(value)
         return type(self)(graph, self.name)
 
     def targets(self, key: str) -> list[tuple[str, str]]:
@@ -139,9 +144,9 @@ class Workflow:
         Raises:
             BadInputError: as `with_inputs`.
         """
-        node_id, dot, name = key.rpartition(".")
-        if not dot:
+        if "." not in key:
             return self._everywhere(key)
+        node_id, name = self._split(key)
         node = self.graph.get(node_id)
         if node is None:
             raise BadInputError(
@@ -159,6 +164,14 @@ class Workflow:
             )
         return [(node_id, name)]
 
+    def _split(self, key: str) -> tuple[str, str]:
+        # Inputs may have dots in their names, and so may nodes' ids: the longest id wins.
+        dots = [index for index, letter in enumerate(key) if letter == "."]
+        for at in reversed(dots):
+            if key[:at] in self.graph:
+                return key[:at], key[at + 1 :]
+        return key[: dots[0]], key[dots[0] + 1 :]
+
     def _everywhere(self, name: str) -> list[tuple[str, str]]:
         found = [
             (node_id, name)
@@ -166,7 +179,7 @@ class Workflow:
             if name in node["inputs"] and not is_link(node["inputs"][name])
         ]
         if not found and name == "seed":
-            return self.seeds()
+            found = self.seeds()
         if not found:
             known = sorted({each for node in self.graph.values() for each in node["inputs"]})
             near = difflib.get_close_matches(name, known, n=3)
@@ -232,18 +245,35 @@ def is_link(value: Any) -> bool:
     )
 
 
+_IS_IT_API = "Is this a workflow in API format? (in ComfyUI: Workflow > Export (API))"
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        level = [each for each in below if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True
+
+
 def _check_node(source: str, node_id: Any, node: Any) -> None:
     where = f"{source}: node {node_id!r}"
+    if not isinstance(node_id, str):
+        raise BadInputError(f"{where}: a node's id is text, as in JSON")
     if not isinstance(node, dict):
         raise BadInputError(
-            f"{where} is {json.dumps(node)[:80]}; a node is an object with class_type and inputs. "
-            "Is this a workflow in API format? (in ComfyUI: Workflow > Export (API))"
+            f"{where} is {json.dumps(node, default=repr)[:80]}; a node is an object with "
+            f"class_type and inputs. {_IS_IT_API}"
         )
     if not isinstance(node.get("class_type"), str) or not node["class_type"]:
-        raise BadInputError(
-            f"{where} has no class_type; is this a workflow in API format? "
-            "(in ComfyUI: Workflow > Export (API))"
-        )
+        raise BadInputError(f"{where} has no class_type. {_IS_IT_API}")
     if not isinstance(node.get("inputs"), dict):
         raise BadInputError(f"{where} ({node['class_type']}) has no inputs object")
 

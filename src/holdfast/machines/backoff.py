@@ -8,17 +8,22 @@
 from __future__ import annotations
 
 import math
+import sys
+
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def exponential(attempt: int, *, initial: float, base: float, maximum: float) -> float:
     """Seconds after failed attempt number ``attempt``: ``initial * base ** (attempt - 1)``."""
     if initial <= 0:
         return 0.0
+    if maximum <= initial:
+        return maximum
     # In logarithms, because base ** 5000 overflows a float.
     exponent = max(0, attempt - 1) * math.log(base)
-    if exponent > math.log(maximum / initial):
+    if exponent >= math.log(maximum) - math.log(initial):
         return maximum
-    return min(maximum, initial * math.exp(exponent))
+    return min(maximum, sys.float_info.max, initial * math.exp(min(exponent, _LARGEST_EXPONENT)))
 
 
 def spread(delay: float, *, jitter: float, chance: float, maximum: float) -> float:

@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from holdfast.machines.backoff import exponential
+
 
 class CircuitState(StrEnum):
     """What a breaker does with the next call."""
@@ -47,18 +49,18 @@ class CircuitSettings:
     """Seconds after which an unanswered probe no longer counts as running."""
 
     def __post_init__(self) -> None:
-        """Refuse settings with which the circuit could never open or never close.
+        """Refuse settings with which the circuit could never open or never close, NaN included.
 
         Raises:
             ValueError: naming the field, its value and what is right.
         """
         for name in ("failure_threshold", "success_threshold", "half_open_max_calls"):
-            if (value := getattr(self, name)) < 1:
+            if not (value := getattr(self, name)) >= 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         for name in ("open_seconds", "open_maximum", "probe_seconds"):
-            if (value := getattr(self, name)) <= 0:
+            if not (value := getattr(self, name)) > 0:
                 raise ValueError(f"{name} must be above 0 seconds, got {value}")
-        if self.open_growth < 1:
+        if not self.open_growth >= 1:
             raise ValueError(f"open_growth must be at least 1, got {self.open_growth}")
 
 
@@ -85,16 +87,18 @@ class Circuit:
     _open_until: float = 0.0
     _probes: dict[int, float] = field(default_factory=dict)
     _next_probe: int = 0
+    _latest: float = float("-inf")
 
     def state(self, now: float) -> CircuitState:
         """The state at `now`; an open circuit whose time is up is half-open."""
+        now = self._onwards(now)
         if self._state is CircuitState.OPEN and now >= self._open_until:
             self._enter(CircuitState.HALF_OPEN)
         return self._state
 
     def retry_after(self, now: float) -> float:
         """Seconds until `admit` may say yes; 0 if it may at once."""
-        state = self.state(now)
+        state, now = self.state(now), self._onwards(now)
         if state is CircuitState.OPEN:
             return self._open_until - now
         if state is CircuitState.HALF_OPEN and self._live_probes(now) >= (
@@ -105,7 +109,7 @@ class Circuit:
 
     def admit(self, now: float) -> Permit | None:
         """A permit for one call, or None if the circuit refuses it."""
-        state = self.state(now)
+        state, now = self.state(now), self._onwards(now)
         if state is CircuitState.CLOSED:
             return Permit(self.era)
         if state is CircuitState.OPEN:
@@ -147,9 +151,13 @@ class Circuit:
     def trip(self, now: float) -> None:
         """Open at once: one failure was proof enough."""
         settings = self.settings
-        growth = settings.open_growth ** min(self._openings, 64)
-        self._open_until = now + min(settings.open_maximum, settings.open_seconds * growth)
         self._openings += 1
+        self._open_until = self._onwards(now) + exponential(
+            self._openings,
+            initial=settings.open_seconds,
+            base=settings.open_growth,
+            maximum=settings.open_maximum,
+        )
         self._enter(CircuitState.OPEN)
 
     def _claim(self, permit: Permit, now: float) -> bool:
@@ -158,7 +166,11 @@ class Circuit:
         if permit.probe is None:
             return True
         lease = self._probes.pop(permit.probe, None)
-        return lease is not None and lease > now
+        return lease is not None and lease > self._onwards(now)
+
+    def _onwards(self, now: float) -> float:
+        self._latest = max(self._latest, now)
+        return self._latest
 
     def _live_probes(self, now: float) -> int:
         for number in [n for n, until in self._probes.items() if until <= now]:

@@ -25,16 +25,16 @@ class Backoff:
     """Share of a wait it may be moved by, either way, so that clients do not march in step."""
 
     def __post_init__(self) -> None:
-        """Refuse waits that make no sense.
+        """Refuse waits that make no sense, NaN included.
 
         Raises:
             ValueError: naming the field, its value and what is right.
         """
-        if self.initial < 0:
+        if not self.initial >= 0:
             raise ValueError(f"initial must be at least 0 seconds, got {self.initial}")
-        if self.maximum < self.initial:
+        if not self.maximum >= self.initial:
             raise ValueError(f"maximum must be at least initial, got {self.maximum}")
-        if self.base < 1:
+        if not self.base >= 1:
             raise ValueError(f"base must be at least 1, got {self.base}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be between 0 and 1, got {self.jitter}")
