@@ -128,3 +128,9 @@ def test_any_text_is_an_address_or_bad_input(typed):
     assert "@" not in parts.netloc
     assert not address.url.endswith("/")
     assert Address.parse(address.url).url == address.url
+
+
+@pytest.mark.parametrize("typed", ["http:/gpu1:8188", "https:gpu1", "HTTP:gpu1:8188"])
+def test_a_scheme_without_its_slashes_is_no_host_name(typed):
+    with pytest.raises(BadInputError, match="two slashes"):
+        Address.parse(typed)

@@ -14,6 +14,7 @@ from holdfast.comfyui import messages as heard
 from holdfast.comfyui.failures import NodeFault
 from holdfast.comfyui.replies import Ending, HistoryEntry, Queue, QueueItem
 from holdfast.comfyui.watch import Outcome, Patience, Verdict, Want, Watch, Where
+from holdfast.errors import BadInputError
 
 RUN, OURS, THEIRS = "run-1", "our-token", "another-token"
 PATIENCE = Patience()
@@ -706,3 +707,40 @@ def test_each_condition_gets_its_own_verdict_however_much_others_chatter(
     each = watch()
     assert live(each, Condition(answer, 0.01, "up", chatter), LONGEST) < seconds
     assert verdict(each).outcome is outcome
+
+
+# Later findings -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf])
+def test_patience_that_never_pauses_or_never_ends_is_refused(value):
+    with pytest.raises(BadInputError, match="idle"):
+        Patience(idle=value)
+
+
+def test_a_server_whose_http_starves_while_the_job_gets_on_is_not_frozen():
+    each = watch()
+    now = 0.0
+    while now < 5 * PATIENCE.unanswered:
+        each.message(heard.Stepped(RUN, "5", 1, 20), now)
+        if each.wants(now) is Want.LOOK:
+            each.silent(now)
+        now += 2.0
+        each.silent(now)
+    assert not each.done
+    for _ in range(200):
+        now += 1.0
+        each.silent(now)
+    assert verdict(each).outcome is Outcome.FROZEN
+
+
+def test_a_history_that_lags_is_asked_ever_more_rarely():
+    each = watch()
+    each.message(heard.Succeeded(RUN), 10.0)
+    asked, now = 0, 10.0
+    while now < 20.0:
+        if each.wants(now) is Want.LOOK:
+            asked += 1
+            each.looked(running(), None, now)
+        now = max(now + 0.001, min(each.wake_at(now), 20.0))
+    assert 5 < asked < 30

@@ -95,7 +95,7 @@ def test_the_web_pages_own_format_is_recognised_and_the_way_out_told():
         ({"prompt": {}}, "the workflow has no nodes"),
         ({"1": []}, r"node '1' is \[\]; a node is an object"),
         ({"1": None}, "node '1' is .*a node is an object"),
-        ({"1": {}}, "node '1' has no class_type; .*API format"),
+        ({"1": {}}, "node '1' has no class_type. .*API format"),
         ({"1": {"inputs": {}}}, "node '1' has no class_type"),
         ({"1": {"class_type": "", "inputs": {}}}, "node '1' has no class_type"),
         ({"1": {"class_type": 5, "inputs": {}}}, "node '1' has no class_type"),
@@ -351,3 +351,17 @@ def test_working_nodes_load_no_models():
 )
 def test_a_link_is_a_node_and_a_slot(value, linked):
     assert is_link(value) is linked
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", Path("a.png")])
+def test_a_value_that_json_does_not_know_is_refused_at_once(value):
+    with pytest.raises(BadInputError, match=r"1\.color: .* cannot be sent to a server as JSON"):
+        picture().with_inputs({"1.color": value})
+
+
+@pytest.mark.parametrize("link", [["99", 0], ["", 0]])
+def test_a_link_into_the_void_is_refused_because_it_would_kill_the_servers_worker(link):
+    graph = picture().to_api()
+    graph["3"]["inputs"]["anything"] = link
+    with pytest.raises(BadInputError, match=r"node 3 \(SaveImage\): anything is linked from node"):
+        Workflow.from_api(graph)

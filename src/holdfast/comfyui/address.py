@@ -29,6 +29,8 @@ class Address:
         shown = _without_credentials(given)
         if given.count("[") != given.count("]"):
             raise BadInputError(f"server address {shown!r}: the brackets of its IPv6 do not match")
+        if given.lower().startswith(("http:", "https:")) and "://" not in given:
+            raise BadInputError(f"server address {shown!r}: two slashes must follow the scheme")
         candidate = given if "://" in given else f"http://{given}"
         try:
             parts = urlsplit(candidate)

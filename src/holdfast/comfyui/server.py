@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -333,4 +334,6 @@ def _retry_after(header: str | None) -> float | None:
         seconds = float(header) if header else None
     except ValueError:
         return None
-    return None if seconds is None else min(max(seconds, 0.0), 3600.0)
+    if seconds is None or math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), 3600.0)

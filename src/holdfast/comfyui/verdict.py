@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from enum import Enum, StrEnum, auto
 
 from holdfast.comfyui.failures import NodeFault
 from holdfast.comfyui.replies import HistoryEntry
+from holdfast.errors import BadInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,17 @@ class Patience:
     """Seconds between two looks before absence is believed."""
     settle: float = 5.0
     """The run has ended, yet the history lacks it: how long to ask again."""
+
+    def __post_init__(self) -> None:
+        """Refuse patience that would ask without a pause or never give up.
+
+        Raises:
+            BadInputError: naming the field, its value and what is right.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not 0 < value < math.inf:
+                raise BadInputError(f"{each.name} is {value!r}; it must be a number above 0")
 
 
 class Where(StrEnum):

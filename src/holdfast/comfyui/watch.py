@@ -157,7 +157,9 @@ class Watch:
         self._wants.discard(Want.LOOK)
         if self._look_failing_since is None:
             self._look_failing_since = now
-        if now - self._look_failing_since < self.patience.unanswered:
+        speaks = self._silence.running and self._silence.lasted(now) < self.patience.unanswered
+        if now - self._look_failing_since < self.patience.unanswered or speaks:
+            # A node that hogs the process starves HTTP; as long as it gets on, nothing is wrong.
             self._next_look = now + 1.0
         elif self._fault is not None:
             self._decide(Outcome.FAULT, "an error was heard before the server fell silent")
@@ -243,7 +245,8 @@ class Watch:
         if self.where is not Where.RUNNING:
             self._progress(now)
         if self._ending_heard is not None:
-            self._next_look = now + 0.05  # the entry is written a moment after the event
+            # The entry is written a moment after the event; the longer it takes, the rarer we ask.
+            self._next_look = now + min(2.0, max(0.05, (now - self._ending_heard) / 2))
 
     def _seen_pending(self, queue: Queue, now: float) -> None:
         self._absent_since = None

@@ -134,6 +134,7 @@ class Workflow:
         """
         graph = self.to_api()
         for key, value in inputs.items():
+            _check_value(key, value)
             for node_id, name in self.targets(key):
                 graph[node_id]["inputs"][name] = copy.deepcopy(value)
         return type(self)(graph, self.name)
@@ -243,6 +244,15 @@ def is_link(value: Any) -> bool:
         and isinstance(value[0], str)
         and isinstance(value[1], int)
     )
+
+
+def _check_value(key: str, value: Any) -> None:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInputError(
+            f"{key}: {repr(value)[:80]} cannot be sent to a server as JSON: {error}"
+        ) from None
 
 
 _IS_IT_API = "Is this a workflow in API format? (in ComfyUI: Workflow > Export (API))"

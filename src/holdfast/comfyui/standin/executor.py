@@ -14,19 +14,18 @@ Says exactly what the real worker says, in the same order, to the same people:
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast.comfyui.standin import wire
+from holdfast.comfyui.standin.blame import OUT_OF_MEMORY, Failure, explained, kind_of, words_of
 from holdfast.comfyui.standin.graph import Agenda, ResultCache, Shown, is_link, signatures
 from holdfast.comfyui.standin.node import (
     Blocked,
     Interrupted,
     NodeClass,
     NodeContext,
-    NodeError,
     NodeOutput,
 )
 from holdfast.comfyui.standin.pulse import Gone
@@ -37,13 +36,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from holdfast.comfyui.standin.life import Life
-
-OUT_OF_MEMORY = "torch.OutOfMemoryError"
-
-OUT_OF_MEMORY_TIP = (
-    "This error means you ran out of memory on your GPU.\n\nTIPS: If the workflow worked before "
-    "you might have accidentally set the batch_size to a large number."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +59,6 @@ class Run:
     """What the history keeps of the events."""
     executed: list[str] = field(default_factory=list)
     """Nodes that ran, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a node did not finish; no error means it was interrupted."""
-
-    node_id: str
-    error: Exception | None = None
-    inputs: Mapping[str, list[Any]] | None = None
-    """Its inputs as shown to people."""
 
 
 class Executor:
@@ -188,12 +170,9 @@ class Executor:
         except Interrupted:
             return Failure(node_id)
         except Exception as error:  # noqa: BLE001 - whatever a node raises fails its job
-            if isinstance(error, NodeError) and error.exception_type == OUT_OF_MEMORY:
+            if kind_of(error) == OUT_OF_MEMORY:
                 life.memory.unload_all()
-            if inputs is None:
-                return Failure(node_id, error)
-            shown_inputs = {key: [_shown(value)] for key, value in (inputs | hidden).items()}
-            return Failure(node_id, error, shown_inputs)
+            return Failure(node_id, error, None if inputs is None else inputs | hidden)
         if output.ui:
             self._cache.keep_shown(node_id, Shown(output.ui, wire.shown_meta(node_id)))
             if life.sockets.client_id is not None:
@@ -248,17 +227,23 @@ class Executor:
             before_save=sabotage.before_save,
             after_save=sabotage.after_save,
             is_corrupt=life.is_corrupt,
+            say=lambda words: life.sockets.post(wire.text(node_id, words)),
         )
 
     def _inputs(self, run: Run, node_id: str, cls: NodeClass) -> dict[str, Any]:
-        """Return values by input name; constants the class does not know are left out."""
+        """Return values by input name; constants the class does not know are left out.
+
+        So is what carries a hidden input's name: the server's own value takes its place.
+        """
         inputs: dict[str, Any] = {}
         for name, value in run.prompt[node_id]["inputs"].items():
+            if name in cls.hidden:
+                continue
             if is_link(value):
                 outputs = self._cache.values(value[0])
                 known = outputs is not None and value[1] < len(outputs)
                 inputs[name] = outputs[value[1]] if outputs is not None and known else None
-            elif name in cls.required or name in cls.optional or name in cls.hidden:
+            elif name in cls.required or name in cls.optional:
                 inputs[name] = value
         return inputs
 
@@ -308,14 +293,8 @@ class Executor:
             self._record(run, "execution_interrupted", told, to_everybody=True)
             return
         error = failure.error
-        kind = error.exception_type if isinstance(error, NodeError) else type_name(error)
-        words = error.message if isinstance(error, NodeError) else str(error)
-        told["exception_message"] = f"{words}\n{OUT_OF_MEMORY_TIP if kind == OUT_OF_MEMORY else ''}"
-        told["exception_type"] = kind
-        told["traceback"] = traceback.format_tb(error.__traceback__)
-        told["current_inputs"] = failure.inputs or {}
-        told["current_outputs"] = list(run.prompt)
-        self._life.log(f"{told['node_type']}: {kind}: {words[:1000]}")
+        self._life.log(f"{told['node_type']}: {kind_of(error)}: {words_of(error)[:1000]}")
+        told |= explained(error, failure.inputs, run.prompt)
         self._record(run, "execution_error", told)
 
 
@@ -336,14 +315,8 @@ def _pnginfo(cls: NodeClass, extra_data: Any) -> Any:
 
 
 def _hidden(cls: NodeClass, run: Run, node_id: str, pnginfo: Any) -> dict[str, Any]:
-    """Return the hidden inputs of a class, as an error shows them."""
+    """Return the hidden inputs of a class, as an error shows them; it shows a newer one's not."""
+    if cls.modern:
+        return {}
     known = {"PROMPT": run.prompt, "EXTRA_PNGINFO": pnginfo, "UNIQUE_ID": node_id}
     return {name: known[kind] for name, kind in cls.hidden.items() if kind in known}
-
-
-def _shown(value: Any) -> Any:
-    """Return a value as an error shows it: scalars as they are, all else as text."""
-    if value is None or isinstance(value, int | float | bool | str):
-        return value
-    text = str(value)
-    return f"tensor({text})" if type(value).__module__ == "numpy" else text

@@ -127,7 +127,7 @@ def cpu_out_of_memory(size: int) -> NodeError:
     return NodeError(
         "RuntimeError",
         "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
-        f"memory: you tried to allocate {size} bytes. Error code 12",
+        f"memory: you tried to allocate {size} bytes. Error code 12 (Cannot allocate memory)",
     )
 
 

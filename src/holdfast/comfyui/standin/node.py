@@ -109,6 +109,8 @@ class NodeContext:
     """Called with the final path before a save node writes it (faults: disk full)."""
     is_corrupt: Callable[[str, str], bool] = field(default=lambda _folder, _name: False)
     """Says whether a model file (folder, name) is to be read as damaged (faults: corrupt model)."""
+    say: Callable[[str], None] = field(default=lambda _words: None)
+    """Tells a few words about this node to every socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class NodeClass:
     """Inputs that `validate` looks at itself (these skip the value-in-list check)."""
     fingerprint: Callable[[ServerFiles, Mapping[str, Any]], str] | None = None
     """Extra cache key, as in IS_CHANGED."""
+    modern: bool = False
+    """Whether the real class is written in ComfyUI's newer way, which is described differently."""
 
 
 class ServerFiles(Protocol):

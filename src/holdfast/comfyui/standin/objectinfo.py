@@ -1,7 +1,8 @@
 """``GET /object_info``: what a server says its nodes are.
 
 Pure, given the catalog and the files. Lists of model names are read live, so
-two calls may differ.
+two calls may differ. Classes of the newer kind have a few keys more, and no
+display name unless they say one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ Catalog = Mapping[str, NodeClass]
 
 def live_spec(node: NodeClass, name: str, spec: InputSpec, files: ServerFiles) -> InputSpec:
     """``spec`` with its list of values as it is now."""
+    if node.modern and len(spec) == 1:
+        spec = (*spec, {})
     lister = node.choices.get(name)
     if lister is None:
         return (list(spec[0]), *spec[1:]) if isinstance(spec[0], tuple) else spec
@@ -34,7 +37,9 @@ def input_types(node: NodeClass, files: ServerFiles) -> dict[str, dict[str, Any]
     if optional:
         declared["optional"] = optional
     if node.hidden:
-        declared["hidden"] = dict(node.hidden)
+        declared["hidden"] = {
+            name: [kind] if node.modern else kind for name, kind in node.hidden.items()
+        }
     return declared
 
 
@@ -42,18 +47,22 @@ def describe(node: NodeClass, files: ServerFiles) -> dict[str, Any]:
     """One node class, with the keys and the order of a real server."""
     declared = input_types(node, files)
     names = node.outputs if node.output_names is None else node.output_names
+    tooltips = {"output_tooltips": [None] * len(node.outputs)}
+    marks = {"deprecated": False, "experimental": False, "api_node": False}
     return {
         "input": declared,
         "input_order": {category: list(specs) for category, specs in declared.items()},
         "output": list(node.outputs),
         "output_is_list": [False] * len(node.outputs),
         "output_name": list(names),
+        **(tooltips if node.modern else {}),
         "name": node.name,
-        "display_name": node.display_name or node.name,
+        "display_name": node.display_name or (None if node.modern else node.name),
         "description": node.description,
         "python_module": node.python_module,
         "category": node.category,
         "output_node": node.output_node,
+        **(marks if node.modern else {}),
     }
 
 

@@ -213,9 +213,18 @@ class _Inspection:
             return False
 
     def _ask_class(self, cls: NodeClass, inputs: Mapping[str, Any]) -> list[Problem]:
-        """Let the class look at the inputs it wants to judge itself."""
+        """Let the class look at the inputs it wants to judge itself.
+
+        Raises:
+            TypeError: one of them is missing.
+            Exception: the class cannot cope with a value.
+        """
         if cls.validate is None:
             return []
+        missing = [name for name in cls.validates if name not in inputs]
+        if missing:
+            call = f"{cls.name}.VALIDATE_INPUTS()"
+            raise TypeError(f"{call} missing 1 required positional argument: '{missing[0]}'")
         asked = {
             name: None if is_link(inputs[name]) else inputs[name]
             for name in inputs

@@ -15,7 +15,7 @@ import numpy as np
 from holdfast.comfyui.standin.memory import decode_bytes
 from holdfast.comfyui.standin.node import NodeClass, NodeContext, NodeOutput
 from holdfast.comfyui.standin.nodes.pixels import require_room, resize, resize_cropped
-from holdfast.comfyui.standin.nodes.specs import integer
+from holdfast.comfyui.standin.nodes.specs import integer, noted
 from holdfast.comfyui.standin.nodes.values import Latent, UpscaleModel, Vae
 from holdfast.comfyui.standin.painter import Pixels, noise, paint
 
@@ -162,7 +162,7 @@ NODES: Final = (
     NodeClass(
         name="VAEDecode",
         run=vae_decode,
-        required={"samples": ("LATENT",), "vae": ("VAE",)},
+        required={"samples": noted("LATENT"), "vae": noted("VAE")},
         outputs=("IMAGE",),
         display_name="VAE Decode",
         category="latent",
@@ -199,6 +199,7 @@ NODES: Final = (
         display_name="Upscale Image (using Model)",
         category="image/upscaling",
         python_module="comfy_extras.nodes_upscale_model",
+        modern=True,
     ),
 )
 """The classes of this module."""

@@ -47,6 +47,7 @@ def _input_path(folders: Folders, name: str) -> Path:
     """Find an input file; ``NAME [output]`` and ``NAME [temp]`` look in those folders.
 
     Raises:
+        AttributeError: the name is no text.
         FileNotFoundError: the name leads out of its folder.
     """
     folder = folders.input
@@ -65,9 +66,9 @@ def _input_path(folders: Folders, name: str) -> Path:
 
 
 def _validate_input(files: ServerFiles, inputs: Mapping[str, Any]) -> str | None:
-    name = inputs.get("image")
+    name = inputs["image"]
     try:
-        found = isinstance(name, str) and _input_path(files.folders, name).is_file()
+        found = _input_path(files.folders, name).is_file()
     except FileNotFoundError:
         found = False
     return None if found else f"Invalid image file: {name}"
@@ -122,8 +123,9 @@ def empty_image(
     """Make pictures of one colour (``0xRRGGBB``). They share memory, but size is charged in full.
 
     Raises:
-        NodeError: larger than the host can hold.
+        NodeError: larger than the host can hold, be it one channel or all three.
     """
+    require_room(batch_size, height, width, 1)
     require_room(batch_size, height, width, 3)
     channels = np.array([color >> 16 & 255, color >> 8 & 255, color & 255], np.float32) / 255
     return NodeOutput((np.broadcast_to(channels, (batch_size, height, width, 3)),))
@@ -172,9 +174,10 @@ def repeat_image_batch(_context: NodeContext, *, image: Pixels, amount: int) -> 
     return NodeOutput((np.tile(image, (amount, 1, 1, 1)),))
 
 
-def get_image_size(_context: NodeContext, *, image: Pixels) -> NodeOutput:
-    """Say how large pictures are and how many."""
+def get_image_size(context: NodeContext, *, image: Pixels) -> NodeOutput:
+    """Say how large pictures are and how many, to people too."""
     count, height, width, _ = image.shape
+    context.say(f"width: {width}, height: {height}\n batch size: {count}")
     return NodeOutput((width, height, count))
 
 

@@ -125,6 +125,7 @@ NODES: Final = (
         outputs=("LATENT",),
         category="latent/sd3",
         python_module="comfy_extras.nodes_sd3",
+        modern=True,
     ),
     NodeClass(
         name="EmptyLTXVLatentVideo",
@@ -138,6 +139,7 @@ NODES: Final = (
         outputs=("LATENT",),
         category="latent/video/ltxv",
         python_module="comfy_extras.nodes_lt",
+        modern=True,
     ),
     NodeClass(
         name="EmptyHunyuanLatentVideo",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from holdfast.comfyui.standin.memory import MIB, guess_bytes, weights_key
 from holdfast.comfyui.standin.node import NodeClass, NodeContext, NodeError, NodeOutput, ServerFiles
-from holdfast.comfyui.standin.nodes.specs import choice, combo, number
+from holdfast.comfyui.standin.nodes.specs import choice, combo, noted, number
 from holdfast.comfyui.standin.nodes.values import (
     Clip,
     Conditioning,
@@ -182,7 +182,7 @@ NODES: Final = (
     NodeClass(
         name="CheckpointLoaderSimple",
         run=load_checkpoint,
-        required={"ckpt_name": choice()},
+        required={"ckpt_name": noted(choice())},
         outputs=("MODEL", "CLIP", "VAE"),
         display_name="Load Checkpoint",
         category="loaders",
@@ -255,14 +255,15 @@ NODES: Final = (
         category="loaders",
         python_module="comfy_extras.nodes_upscale_model",
         choices={"model_name": lambda files: files.models("upscale_models")},
+        modern=True,
     ),
     NodeClass(
         name="LoraLoader",
         run=load_lora,
         required={
-            "model": ("MODEL",),
-            "clip": ("CLIP",),
-            "lora_name": choice(),
+            "model": noted("MODEL"),
+            "clip": noted("CLIP"),
+            "lora_name": noted(choice()),
             "strength_model": _STRENGTH,
             "strength_clip": _STRENGTH,
         },
@@ -296,7 +297,7 @@ NODES: Final = (
         run=encode_text,
         required={
             "text": ("STRING", {"multiline": True, "dynamicPrompts": True}),
-            "clip": ("CLIP",),
+            "clip": noted("CLIP"),
         },
         outputs=("CONDITIONING",),
         display_name="CLIP Text Encode (Prompt)",
@@ -326,6 +327,7 @@ NODES: Final = (
         outputs=("CONDITIONING",),
         category="advanced/conditioning/flux",
         python_module="comfy_extras.nodes_flux",
+        modern=True,
     ),
 )
 """The classes of this module."""

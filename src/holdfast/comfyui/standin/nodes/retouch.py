@@ -228,6 +228,7 @@ NODES: Final = (
         outputs=("IMAGE",),
         category="image/postprocessing",
         python_module=_POST,
+        modern=True,
     ),
     NodeClass(
         name="ImageSharpen",
@@ -241,6 +242,7 @@ NODES: Final = (
         outputs=("IMAGE",),
         category="image/postprocessing",
         python_module=_POST,
+        modern=True,
     ),
     NodeClass(
         name="ImageCrop",
@@ -269,6 +271,7 @@ NODES: Final = (
         outputs=("IMAGE",),
         category="image/postprocessing",
         python_module=_POST,
+        modern=True,
     ),
     NodeClass(
         name="ImageCompositeMasked",

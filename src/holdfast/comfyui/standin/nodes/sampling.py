@@ -16,7 +16,7 @@ from PIL import Image
 from holdfast.comfyui.standin.memory import sampling_bytes
 from holdfast.comfyui.standin.node import NodeClass, NodeContext, NodeOutput
 from holdfast.comfyui.standin.nodes.pixels import to_image
-from holdfast.comfyui.standin.nodes.specs import SEED, choice, integer, number
+from holdfast.comfyui.standin.nodes.specs import SEED, choice, integer, noted, number
 from holdfast.comfyui.standin.nodes.values import Conditioning, Latent, Model
 from holdfast.comfyui.standin.painter import Recipe, noise, paint
 
@@ -221,13 +221,13 @@ NODES: Final = (
         name="KSampler",
         run=ksampler,
         required={
-            "model": ("MODEL",),
+            "model": noted("MODEL"),
             "seed": SEED,
             "steps": _STEPS,
             "cfg": _CFG,
-            "sampler_name": choice(*SAMPLERS),
-            "scheduler": choice(*SCHEDULERS),
-            **_TARGET,
+            "sampler_name": noted(choice(*SAMPLERS)),
+            "scheduler": noted(choice(*SCHEDULERS)),
+            **{name: noted(spec) for name, spec in _TARGET.items()},
             "denoise": number(1.0, 0.0, 1.0, 0.01),
         },
         outputs=("LATENT",),

@@ -21,7 +21,7 @@ from holdfast.comfyui.standin.mp4 import mux_jpegs
 from holdfast.comfyui.standin.node import NodeClass, NodeContext, NodeOutput
 from holdfast.comfyui.standin.nodes.naming import SavePlace, save_place
 from holdfast.comfyui.standin.nodes.pixels import to_image
-from holdfast.comfyui.standin.nodes.specs import choice, combo, integer, number
+from holdfast.comfyui.standin.nodes.specs import choice, combo, integer, noted, number
 from holdfast.comfyui.standin.nodes.values import Video
 from holdfast.comfyui.standin.painter import Pixels
 
@@ -183,7 +183,7 @@ NODES: Final = (
     NodeClass(
         name="SaveImage",
         run=save_image,
-        required={"images": ("IMAGE",), "filename_prefix": _PREFIX},
+        required={"images": noted("IMAGE"), "filename_prefix": _PREFIX},
         hidden=_HIDDEN,
         output_node=True,
         display_name="Save Image",
@@ -242,6 +242,7 @@ NODES: Final = (
         category="image/video",
         description="Makes a video of pictures.",
         python_module="comfy_extras.nodes_video",
+        modern=True,
     ),
     NodeClass(
         name="SaveVideo",
@@ -252,12 +253,13 @@ NODES: Final = (
             "format": combo("auto", "mp4", default="auto"),
             "codec": combo("auto", "h264", default="auto"),
         },
-        hidden={name: [kind] for name, kind in _HIDDEN.items()},
+        hidden=_HIDDEN,
         output_node=True,
         display_name="Save Video",
         category="image/video",
         description="Writes a video into the output folder.",
         python_module="comfy_extras.nodes_video",
+        modern=True,
     ),
 )
 """The classes of this module."""

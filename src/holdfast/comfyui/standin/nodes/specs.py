@@ -37,6 +37,11 @@ def choice(*values: str, **more: Any) -> InputSpec:
     return (list(values), dict(more)) if more else (list(values),)
 
 
+def noted(kind: str | InputSpec) -> InputSpec:
+    """Specify an input that has options on a real server, though only words about it."""
+    return (kind, {}) if isinstance(kind, str) else (*kind, {})
+
+
 def combo(*values: str, **more: Any) -> InputSpec:
     """Specify a list of values in the new style: type COMBO with options."""
     return ("COMBO", {**more, "multiselect": False, "options": list(values)})
