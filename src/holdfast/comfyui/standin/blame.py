@@ -93,11 +93,11 @@ def tensor_text(values: npt.NDArray[Any]) -> str:
 
 
 def _edges(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    for axis, length in enumerate(values.shape):
-        if length > 2 * EDGE:
-            kept = [*range(EDGE), *range(length - EDGE, length)]
-            values = values.take(kept, axis)
-    return values
+    kept = (
+        range(length) if length <= 2 * EDGE else [*range(EDGE), *range(length - EDGE, length)]
+        for length in values.shape
+    )
+    return np.asarray(values[np.ix_(*kept)])
 
 
 def _form(seen: npt.NDArray[Any]) -> str:
