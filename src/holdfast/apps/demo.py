@@ -92,7 +92,7 @@ async def _show(folder: Path, *, seed: int) -> Exit:
                 reach_seconds=40.0,
                 on_event=listen,
             ) as comfy:
-                with screen, contextlib.suppress(TimeoutError):
+                with screen.running(), contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SECONDS), show.operator(account):
                         await show.run(comfy)
         finally:

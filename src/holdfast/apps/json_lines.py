@@ -6,8 +6,8 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.account import Account
 from holdfast.comfyui import Failure, RunResult, events
@@ -19,16 +19,9 @@ if TYPE_CHECKING:
 class JsonLines:
     """One JSON object a line, for programs."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return
+    def running(self) -> AbstractContextManager[object]:
+        """Nothing is drawn, so there is nothing to begin or to end."""
+        return nullcontext()
 
     def show(self, event: object) -> None:
         """Print the event under its name."""

@@ -148,7 +148,7 @@ async def _carry_out(
         async with comfy:
             reached = await _any_server(comfy, screen, wait=wait)
             if reached:
-                with screen:
+                with screen.running():
                     await work_through(order, comfy, deadline=deadline)
     if not reached:
         return Exit.NO_SERVER

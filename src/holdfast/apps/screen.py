@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -24,16 +24,10 @@ if TYPE_CHECKING:
 
 
 class Screen(Protocol):
-    """Where a run is told. Entered while jobs run."""
+    """Where a run is told."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def running(self) -> AbstractContextManager[object]:
+        """The time during which jobs run."""
 
     def show(self, event: object) -> None:
         """Tell an event."""
@@ -65,16 +59,9 @@ class PlainLines:
         self._console = console
         self._began = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return
+    def running(self) -> AbstractContextManager[object]:
+        """Nothing is drawn, so there is nothing to begin or to end."""
+        return nullcontext()
 
     def show(self, event: object) -> None:
         """Tell what matters; single steps of nodes do not."""
@@ -107,18 +94,9 @@ class LiveScreen(PlainLines):
         self._jobs: dict[str, dict[str, Any]] = {}
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._picture)
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._jobs.clear()
-        self._live.stop()
+    def running(self) -> AbstractContextManager[object]:
+        """Draw, until the jobs are done."""
+        return self._live
 
     def show(self, event: object) -> None:
         """Update the picture; what went wrong also stays as a line."""

@@ -233,8 +233,13 @@ class Fleet:
         left: list[tuple[str, str, Withdrawal]] = []
 
         async def clear(place: Place) -> None:
+            silent = False
             for token, (job, ours) in list(place.leftovers.items()):
-                became = await withdraw(place.server, ours, seconds=seconds)
+                # One wait for a silent server is enough, however much was left there.
+                became = Withdrawal.UNREACHABLE
+                if not silent:
+                    became = await withdraw(place.server, ours, seconds=seconds)
+                silent = became is Withdrawal.UNREACHABLE
                 if became.clean:
                     place.leftovers.pop(token, None)
                 else:

@@ -6,7 +6,7 @@ knows nothing of pixels. Nothing here does I/O.
 
 Values that travel along links:
 
-- ``IMAGE``: ``numpy.float32`` array ``[batch, height, width, 3]`` in 0..1
+- ``IMAGE``: ``numpy.float32`` array ``[batch, height, width, 3]`` in 0..1; with alpha, 4
 - ``MASK``: ``numpy.float32`` array ``[batch, height, width]`` in 0..1
 - everything else (``LATENT``, ``MODEL``, ``CLIP``, ``VAE``, ``CONDITIONING``,
   ``UPSCALE_MODEL``, ``VIDEO``) is a frozen dataclass of the node modules.

@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.comfyui.standin.node import NodeClass
 from holdfast.comfyui.standin.nodes import (
+    alpha,
     decoding,
     images,
     latents,
@@ -26,7 +27,7 @@ __all__ = ["CATALOG"]
 CATALOG: Final[Mapping[str, NodeClass]] = MappingProxyType(
     {
         node.name: node
-        for module in (models, latents, sampling, decoding, images, retouch, saving)
+        for module in (models, latents, sampling, decoding, images, alpha, retouch, saving)
         for node in module.NODES
     }
 )

@@ -125,14 +125,17 @@ def _tiles(length: int, tile: int, overlap: int) -> int:
 
 
 def vae_encode(context: NodeContext, *, pixels: Pixels, vae: Vae) -> NodeOutput:
-    """Encode pictures, cut about their centre to multiples of 8. Memory: half a decode's."""
+    """Encode pictures, cut about their centre to multiples of 8. Memory: half a decode's.
+
+    Transparency is dropped.
+    """
     count, height, width, _ = pixels.shape
     size = decode_bytes(width, height, batch=count) // 2
     context.memory.work(size, needs=vae.weights.place(context.memory))
     context.sleep(context.step_seconds)
     top, left = height % 8 // 2, width % 8 // 2
     height, width = height // 8 * 8, width // 8 * 8
-    cut = pixels[:, top : top + height, left : left + width]
+    cut = pixels[:, top : top + height, left : left + width, :3]
     return NodeOutput((Latent(width, height, batch=count, pixels=cut),))
 
 

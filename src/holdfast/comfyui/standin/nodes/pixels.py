@@ -1,7 +1,7 @@
 """Pictures as arrays: size them, fit them together, turn them into Pillow images and back.
 
 Arrays are ``float32`` in 0..1, ``[batch, height, width, 3]`` unless said
-otherwise, and are never changed in place: results may share memory with what
+otherwise (a fourth channel is alpha), and are never changed in place: results may share memory with what
 came in. Failures carry PyTorch's names and words, since clients read those.
 """
 
@@ -35,7 +35,7 @@ def require_room(*shape: int) -> None:
 
 
 def to_image(picture: Pixels) -> Image.Image:
-    """Make an 8-bit RGB image of one picture ``[height, width, 3]``."""
+    """Make an 8-bit RGB image of one picture ``[height, width, 3]``; RGBA of four channels."""
     return Image.fromarray(np.clip(picture * 255.0, 0, 255).astype(np.uint8))
 
 

@@ -83,7 +83,7 @@ def image_blend(
 ) -> NodeOutput:
     """Blend the second picture, fitted to the first one's size, into the first."""
     _, height, width, _ = image1.shape
-    second = resize_cropped(image2, width, height, "bicubic")
+    second = resize_cropped(image2[..., : image1.shape[-1]], width, height, "bicubic")
     first_count, second_count = len(image1), len(second)
     if first_count != second_count and 1 not in {first_count, second_count}:
         raise NodeError(
@@ -127,7 +127,8 @@ def image_composite_masked(
     mask: Pixels | None = None,
 ) -> NodeOutput:
     """Lay the source over the destination at (x, y), through a mask if there is one."""
-    count, height, width, _ = destination.shape
+    count, height, width, channels = destination.shape
+    source = source[..., :channels]
     if resize_source:
         source = resize(source, width, height)
     source = repeat_to(source, count)
