@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.comfyui.standin.config import OLD_FOLDER_NAMES, StandInConfig
+from holdfast.comfyui.standin.config import FOLDER_NAMES, OLD_FOLDER_NAMES, StandInConfig
 from holdfast.comfyui.standin.node import Folders
 
 MODEL_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"})
@@ -42,6 +42,10 @@ class Disk:
     def wipe_temp(self) -> None:
         """Remove temporary files, as an orderly end does."""
         shutil.rmtree(self._folders.temp, ignore_errors=True)
+
+    def model_folders(self) -> dict[str, list[str]]:
+        """Where each kind of model lies."""
+        return {name: [str(self._root / "models" / name)] for name in FOLDER_NAMES}
 
     def models(self, folder: str) -> list[str]:
         """Model names in ``folder``, sorted: what ``GET /models/{folder}`` answers."""

@@ -81,7 +81,7 @@ class Life:
         self.sockets = Sockets(self._loop, self.pulse, config.max_upload)
         self.jobs = Jobs(self._queue_changed, config.history_limit)
         self._on_death = on_death
-        self._lines: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
+        self._lines: collections.deque[dict[str, str]] = collections.deque(maxlen=LOG_LINES)
         self._ending = asyncio.Event()
         self._ready = threading.Event()
         self._failed: BaseException | None = None
@@ -160,11 +160,11 @@ class Life:
     def log(self, line: str) -> None:
         """Write a line to the server's own log."""
         stamp = dt.datetime.now(tz=dt.UTC).replace(tzinfo=None).isoformat()
-        self._lines.append(f"{stamp} - {line}\n")
+        self._lines.append({"t": stamp, "m": f"{line}\n"})
 
-    def log_text(self) -> str:
-        """Return the server's own log."""
-        return "".join(self._lines)
+    def log_entries(self) -> list[dict[str, str]]:
+        """Return the server's own log: time and message of each line."""
+        return list(self._lines)
 
     def system_stats(self) -> dict[str, Any]:
         """Tell of the machine this server claims to run on."""

@@ -1,4 +1,4 @@
-"""Every HTTP endpoint of a server that is not about files, each also under ``/api``.
+"""The HTTP endpoints about jobs, nodes and models, each also under ``/api``.
 
 Thin: a handler reads the request, asks the life of the server, and answers in
 the real server's shapes. What the real server does not expect raises here too,
@@ -6,13 +6,15 @@ and becomes the same bare 500. Faults that strike requests are let in by one
 middleware, before the handler runs.
 
 ``GET /holdfast/standin/faults`` is ours: which faults there are, and which have
-struck. No fault touches it.
+struck. No fault touches it. A method that a path does not know is answered with
+405, a path that nobody knows with 404, and ``OPTIONS`` always with 200.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -20,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from holdfast.comfyui.standin.config import FOLDER_NAMES, OLD_FOLDER_NAMES
+from holdfast.comfyui.standin.config import FOLDER_NAMES
 from holdfast.comfyui.standin.faults import WHOLE_PROCESS, Fault
 from holdfast.comfyui.standin.files import SPEED, FileRoutes
 from holdfast.comfyui.standin.objectinfo import describe, object_info
+from holdfast.comfyui.standin.page import PageRoutes
 from holdfast.comfyui.standin.script import Point
 from holdfast.comfyui.standin.validate import NO_PROMPT, validate_prompt
 
@@ -39,14 +42,15 @@ SLICE_SECONDS = 0.05
 
 def application(life: Life) -> web.Application:
     """Everything a server answers to."""
-    app = web.Application(client_max_size=life.config.max_upload, middlewares=[_faults(life)])
-    routes = Routes(life)
-    pairs = [*routes.listed(), *FileRoutes(life.disk).listed()]
+    middlewares = [_faults(life), _options]
+    app = web.Application(client_max_size=life.config.max_upload, middlewares=middlewares)
+    routes, page = Routes(life), PageRoutes(life)
+    pairs = [*routes.listed(), *page.listed(), *FileRoutes(life.disk).listed()]
     app.add_routes([web.route(verb, f"/api{path}", handler) for verb, path, handler in pairs])
     app.add_routes([web.route(verb, path, handler) for verb, path, handler in pairs])
-    app.router.add_get("/internal/logs", routes.get_logs)
+    app.add_subapp("/internal", page.internal())
     app.router.add_get(f"{OURS}standin/faults", routes.get_faults)
-    app.router.add_route("*", "/{path:.*}", routes.unknown)
+    app.router.add_get("/{path:.*}", routes.unknown)
     return app
 
 
@@ -76,9 +80,6 @@ class Routes:
             ("GET", "/models", self.get_model_folders),
             ("GET", "/models/{folder}", self.get_models),
             ("GET", "/embeddings", self.get_embeddings),
-            ("GET", "/extensions", self.get_extensions),
-            ("GET", "/settings", self.get_settings),
-            ("GET", "/users", self.get_users),
         ]
 
     # Jobs ------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Routes:
         """Ask the running job to stop: any, or only one of a given id."""
         try:
             body = await request.json()
-        except ValueError:
+        except json.JSONDecodeError:
             body = {}
         prompt_id = body.get("prompt_id")
         if not prompt_id or any(job[1] == prompt_id for job in self._life.jobs.running()):
@@ -206,7 +207,7 @@ class Routes:
     async def get_models(self, request: web.Request) -> web.Response:
         """List the models of one kind."""
         folder = request.match_info["folder"]
-        if OLD_FOLDER_NAMES.get(folder, folder) not in FOLDER_NAMES:
+        if folder not in FOLDER_NAMES:  # former names are not known here
             return web.Response(status=404)
         return web.json_response(self._life.disk.models(folder))
 
@@ -214,22 +215,6 @@ class Routes:
         """List the embeddings, without suffixes."""
         names = self._life.disk.models("embeddings")
         return web.json_response([name.rpartition(".")[0] for name in names])
-
-    async def get_extensions(self, _request: web.Request) -> web.Response:
-        """List the page's extensions: there is no page."""
-        return web.json_response([])
-
-    async def get_settings(self, _request: web.Request) -> web.Response:
-        """Tell the page's settings: there are none."""
-        return web.json_response({})
-
-    async def get_users(self, _request: web.Request) -> web.Response:
-        """Tell that there is one user, whose settings lie on the server."""
-        return web.json_response({"storage": "server", "migrated": True})
-
-    async def get_logs(self, _request: web.Request) -> web.Response:
-        """Tell the server's log as one string."""
-        return web.json_response(self._life.log_text())
 
     async def get_faults(self, _request: web.Request) -> web.Response:
         """Ours: the faults there are, and those that struck."""
@@ -252,6 +237,11 @@ def _said(fault: Fault) -> dict[str, Any]:
     defaults = {field.name: field.default for field in dataclasses.fields(fault)}
     stated = dataclasses.asdict(fault)
     return {name: value for name, value in stated.items() if value != defaults[name]}
+
+
+@web.middleware
+async def _options(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return web.Response() if request.method == "OPTIONS" else await handler(request)
 
 
 # Faults --------------------------------------------------------------------------------
