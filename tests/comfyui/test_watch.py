@@ -396,7 +396,7 @@ def test_time_in_the_queue_does_not_count_when_the_job_runs():
     each.looked(pending(), None, 10.0)
     each.looked(running(), None, 3_000.0)
     each.looked(running(), None, 3_000.0 + PATIENCE.idle - 1.0)
-    assert each.wants(3_000.0 + PATIENCE.idle - 1.0) is None
+    assert each.wants(3_000.0 + PATIENCE.idle - 1.0) is Want.REOPEN  # in doubt, but no verdict
     assert not each.done
 
 
@@ -463,7 +463,46 @@ def test_on_reconnection_the_running_node_is_ours_if_our_job_runs():
     each.looked(running(), None, 10.0)
     each.message(heard.Executing("8", None), 20.0)
     assert each.node == "8"
-    assert each.quiet.lasted(25.0) == 5.0
+    assert each.quiet.lasted(25.0) == 15.0  # a dead worker's server says the same: no progress
+
+
+def test_a_socket_that_went_deaf_in_mid_run_is_renewed_before_the_job_is_called_stalled():
+    each = watch()
+    each.message(heard.QueueStatus(1), 0.1)
+    each.message(heard.Stepped(RUN, "5", 1, 20), 1.0)
+    half = 1.0 + PATIENCE.idle / 2
+    each.looked(running(), None, half - 1.0)
+    assert each.wants(half - 0.5) is None
+    assert each.wake_at(half - 0.5) <= half
+    assert each.wants(half) is Want.REOPEN
+    each.socket_ready(half + 0.1)
+    assert each.wants(half + 0.1) is None
+    each.message(heard.Stepped(RUN, "5", 9, 20), half + 1.0)
+    each.looked(running(), None, half + PATIENCE.idle / 2)
+    each.wants(half + PATIENCE.idle / 2)
+    assert not each.done
+
+
+def test_a_dead_worker_is_not_given_more_time_for_a_socket_renewed_in_doubt():
+    each = watch()
+    each.message(heard.QueueStatus(1), 0.1)
+    each.message(heard.Executing("5", RUN), 1.0)
+    each.wants(1.0 + PATIENCE.idle / 2)
+    each.socket_ready(2.0 + PATIENCE.idle / 2)
+    each.message(heard.Executing("5", None), 2.0 + PATIENCE.idle / 2)
+    each.looked(running(), None, 1.0 + PATIENCE.idle)
+    each.wants(1.0 + PATIENCE.idle)
+    assert verdict(each).outcome is Outcome.STALLED
+
+
+def test_a_server_that_makes_its_own_prompt_ids_is_followed_by_the_token():
+    each = watch()
+    theirs = Queue((QueueItem(3, "their-id", OURS),), ())
+    each.looked(theirs, None, 1.0)
+    assert each.prompt_id == "their-id"
+    assert each.where is Where.RUNNING
+    each.message(heard.Succeeded("their-id"), 2.0)
+    assert each.wants(2.0) is Want.LOOK
 
 
 def test_on_reconnection_the_running_node_is_not_ours_if_our_job_waits():

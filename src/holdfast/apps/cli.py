@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import click
 
 from holdfast.apps.exits import Exit
 from holdfast.errors import BadInputError
+from holdfast.text import printable
 
 EPILOG = (
     "Exit codes: 0 all done; 1 some jobs failed; 2 bad input; 3 no server; "
     "70 a bug in Holdfast; 130 stopped with Ctrl-C."
 )
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse what is no number, which a range lets through."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number of seconds", param, ctx)
+        return number
+
+
 _SERVER = click.option(
     "--server",
     "servers",
@@ -60,27 +79,27 @@ def cli() -> None:
     "--idle",
     default=600.0,
     show_default=True,
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     help="Seconds without any progress after which a running job counts as stalled.",
 )
 @click.option(
     "--deadline",
     default=None,
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     help="Seconds each job may take, retries and waiting included.  [default: no limit]",
 )
 @click.option(
     "--reach",
     default=120.0,
     show_default=True,
-    type=click.FloatRange(min=0.0),
+    type=Seconds(min=0.0),
     help="Seconds all servers may be unreachable during the run before jobs fail.",
 )
 @click.option(
     "--wait",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(min=0.0),
+    type=Seconds(min=0.0),
     help="Seconds to wait for a first server at the start.",
 )
 def run(
@@ -120,7 +139,7 @@ def run(
     "--seconds",
     default=10.0,
     show_default=True,
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     help="How long an idle server may take for a tiny test graph.",
 )
 def doctor(servers: tuple[str, ...], *, as_json: bool, seconds: float) -> None:
@@ -155,7 +174,7 @@ def doctor(servers: tuple[str, ...], *, as_json: bool, seconds: float) -> None:
     "--vram",
     default=24.0,
     show_default=True,
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     help="Pretended graphics memory, in GiB.",
 )
 @click.option("--cpu", is_flag=True, help="Fail like a server without a GPU.")
@@ -163,7 +182,7 @@ def doctor(servers: tuple[str, ...], *, as_json: bool, seconds: float) -> None:
     "--step-seconds",
     default=0.02,
     show_default=True,
-    type=click.FloatRange(min=0.0),
+    type=Seconds(min=0.0),
     help="How long one sampling step takes.",
 )
 def standin(
@@ -229,17 +248,23 @@ def run_cli() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("holdfast: stopped\n")
         code = Exit.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain again while closing it.
-        sys.stderr.close()
-        code = Exit.SOME_FAILED
     except Exception:  # noqa: BLE001 - the last resort: a bug, shown as one
         traceback.print_exc()
         sys.stderr.write("holdfast: this is a bug in Holdfast; please report it with these lines\n")
         code = Exit.BUG
-    sys.exit(int(code or 0))
+    sys.exit(flushed(int(code or 0)))
+
+
+def flushed(code: int) -> int:
+    """The exit code, once all output is out; nobody may be there to read it any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python would complain again while closing it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks."""
-    return " ".join(text.split())
+    """``text`` without line breaks and control characters."""
+    return " ".join(printable(text).split())

@@ -105,7 +105,7 @@ class Machine:
 
     async def look(self, session: aiohttp.ClientSession) -> None:
         """Note the faults that struck since the last look."""
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
             async with session.get(
                 f"{self.url}/holdfast/standin/faults", timeout=aiohttp.ClientTimeout(total=1.0)
             ) as answer:

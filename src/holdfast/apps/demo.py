@@ -35,6 +35,7 @@ from holdfast.comfyui import (
 )
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.standin.faults import KINDS, STANDING
+from holdfast.errors import BadInputError
 
 JOBS = 30
 MORE_JOBS = 18
@@ -79,9 +80,8 @@ async def _show(folder: Path, *, seed: int) -> Exit:
 
     async with aiohttp.ClientSession() as session:
         try:
-            await asyncio.gather(*(each.start() for each in machines))
-            for each in machines:
-                screen.say(f"server {each.name} runs at {each.url}, process {each.process_id}")
+            async with asyncio.timeout(SECONDS / 2):
+                await asyncio.gather(*(begin(each, screen) for each in machines))
             show = Show(machines, session, screen, record, seed=seed)
             async with ComfyUI(
                 *(each.url for each in machines),
@@ -211,11 +211,22 @@ class Show:
                 machine.kill()
             if not machine.running:
                 await asyncio.sleep(1.5)
-                await machine.start()
-                self._screen.say(
-                    f"operator: server {machine.name} runs at {machine.url} again, "
-                    f"process {machine.process_id}"
-                )
+                await begin(machine, self._screen)
+
+
+async def begin(machine: Machine, screen: Screen) -> None:
+    """Start a machine, again and again if somebody kills it before it answers."""
+    again = " again" if machine.port else ""
+    while True:
+        try:
+            await machine.start()
+        except (BadInputError, TimeoutError, OSError):
+            machine.kill()
+            await asyncio.sleep(0.5)
+        else:
+            where = f"{machine.url}{again}, process {machine.process_id}"
+            screen.say(f"operator: server {machine.name} runs at {where}")
+            return
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -235,7 +246,7 @@ def _tell(show: Show, account: Account, record: Record, pictures: Path, seconds:
         told.add((strike.kind, strike.server))
         out.write(f"  {strike.kind} on {names[strike.server]} ({strike.where}): ")
         out.write(f"{WORDS.get(strike.kind, strike.kind)}\n")
-        out.write(f"      {mended(record.met(strike), account, names)}\n")
+        out.write(f"      {mended(strike.kind, record.met(strike), account, names)}\n")
     lost = show.asked - len(account.delivered)
     files = sorted(path for path in pictures.iterdir() if path.suffix != ".part")
     out.write(f"\n{len(account.delivered)} of {show.asked} jobs delivered in {seconds:.0f} s, ")

@@ -53,7 +53,8 @@ class Record:
         near = [each for each in there if each.began - 0.3 <= strike.at <= each.ended + 0.3]
         fitting = [each for each in near if _looks_like(strike.kind, each.failure)]
         within = [each for each in near if each.began <= strike.at <= each.ended]
-        return min(fitting or within, key=lambda each: abs(each.began - strike.at), default=None)
+        found = within if LOOKS[strike.kind][0] is None else fitting or within
+        return min(found, key=lambda each: abs(each.began - strike.at), default=None)
 
 
 def _looks_like(kind: str, failure: Failure | None) -> bool:
@@ -63,7 +64,7 @@ def _looks_like(kind: str, failure: Failure | None) -> bool:
     return failure.kind is expected and word in failure.message
 
 
-def mended(met: Try | None, account: Account, names: dict[str, str]) -> str:
+def mended(kind: str, met: Try | None, account: Account, names: dict[str, str]) -> str:
     """What became of the job that a fault met, in words."""
     if met is None:
         return "no job was there at that moment"
@@ -75,4 +76,7 @@ def mended(met: Try | None, account: Account, names: dict[str, str]) -> str:
         end = f"delivered by {names.get(result.server, result.server)} {times}"
     if met.failure is None:
         return f"{met.job}: did no harm; queue and history were asked; {end}"
+    if not _looks_like(kind, met.failure):
+        trouble = f"by itself no harm, but then {met.failure.message}"
+        return f"{met.job}: {trouble} -> {met.recovery} -> {end}"
     return f"{met.job}: {met.failure.message} -> {met.recovery} -> {end}"

@@ -14,6 +14,7 @@ from holdfast.comfyui import ComfyUI
 from holdfast.comfyui.canary import worker_answers
 from holdfast.comfyui.failures import clip
 from holdfast.comfyui.server import RefusedError, Server, ServerCallError
+from holdfast.text import printable
 
 LOW_MEMORY = 0.05
 """Free share of memory below which the doctor warns."""
@@ -126,7 +127,7 @@ def examine_all(servers: Sequence[str], *, as_json: bool, seconds: float) -> Exi
         lines = [f"{finding.server}: {verdict}"]
         lines += [f"  ok       {line}" for line in finding.lines]
         lines += [f"  problem  {problem}" for problem in finding.problems]
-        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.write("\n".join(printable(line) for line in lines) + "\n")
     if not any(finding.reachable for finding in findings):
         return Exit.NO_SERVER
     return Exit.SOME_FAILED if any(finding.problems for finding in findings) else Exit.OK

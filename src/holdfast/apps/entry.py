@@ -19,6 +19,8 @@ def main() -> None:
             'install it with: pip install "holdfast[cli]"\n'
         )
         sys.exit(2)
-    from holdfast.apps.cli import run_cli
-
+    try:
+        from holdfast.apps.cli import run_cli
+    except KeyboardInterrupt:  # so early that nothing has begun
+        sys.exit(130)
     run_cli()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.account import Account
 from holdfast.comfyui import Failure, RunResult, events
+from holdfast.text import printable
 
 if TYPE_CHECKING:
     from holdfast.apps.run import Order
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 class JsonLines:
     """One JSON object a line, for programs."""
+
+    _quiet = False
 
     def running(self) -> AbstractContextManager[object]:
         """Nothing is drawn, so there is nothing to begin or to end."""
@@ -61,8 +64,13 @@ class JsonLines:
         )
 
     def _print(self, value: Mapping[str, Any]) -> None:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        if self._quiet:
+            return
+        try:
+            sys.stdout.write(json.dumps(value) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            self._quiet = True  # nobody reads any more; the jobs go on
 
 
 def to_json(value: Any) -> Any:
@@ -115,5 +123,5 @@ def to_json(value: Any) -> Any:
 
 def error_line(text: str) -> None:
     """A problem as one line on standard error."""
-    sys.stderr.write(f"holdfast: {' '.join(text.split())}\n")
+    sys.stderr.write(f"holdfast: {' '.join(printable(text).split())}\n")
     sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,11 +66,10 @@ class Order:
 
     def errands(self) -> Iterator[Errand]:
         """The jobs, one by one; names are unique within the order."""
-        seen: dict[str, int] = {}
+        taken: set[str] = set()
         for workflow in self.workflows:
-            seen[workflow.name] = seen.get(workflow.name, 0) + 1
-            again = seen[workflow.name]
-            name = workflow.name if again == 1 else f"{workflow.name}-{again}"
+            name = next(each for each in _names(workflow.name) if each not in taken)
+            taken.add(name)
             for number in range(self.count):
                 label = f"{name}_{number + 1:0{max(3, len(str(self.count)))}d}"
                 moved = workflow.with_seeds_moved(number)
@@ -79,6 +79,11 @@ class Order:
     def total(self) -> int:
         """How many jobs there are."""
         return len(self.workflows) * self.count
+
+
+def _names(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
 
 
 def read_setting(setting: str) -> tuple[str, Any]:
@@ -143,19 +148,22 @@ async def _carry_out(
     stopping = Stopping(
         lambda: screen.say("stopping: taking our own jobs back from the servers ...")
     )
-    reached = True
+    reached, trouble = True, None
     with stopping:
         async with comfy:
             reached = await _any_server(comfy, screen, wait=wait)
             if reached:
+                _warn_of_copies(order, screen)
                 with screen.running():
-                    await work_through(order, comfy, deadline=deadline)
+                    trouble = await work_through(order, comfy, deadline=deadline)
     if not reached:
         return Exit.NO_SERVER
     account.left_behind = comfy.left_behind
     screen.account(account, order)
     if stopping.asked:
         return Exit.INTERRUPTED
+    if trouble is not None:
+        raise trouble
     return Exit.OK if len(account.delivered) == order.total else Exit.SOME_FAILED
 
 
@@ -167,19 +175,40 @@ async def _any_server(comfy: ComfyUI, screen: Screen, *, wait: float) -> bool:
     return any(each.problem is None for each in greetings)
 
 
-async def work_through(order: Order, comfy: ComfyUI, *, deadline: float | None) -> None:
-    """Run all errands, a few more at a time than there are servers, so that none stands idle."""
+def _warn_of_copies(order: Order, screen: Screen) -> None:
+    for workflow in order.workflows:
+        if order.count > 1 and not workflow.seeds():
+            screen.warn(
+                f"{workflow.name}: no seed stands in it as a plain number, so all "
+                f"{order.count} runs make the same"
+            )
+
+
+async def work_through(
+    order: Order, comfy: ComfyUI, *, deadline: float | None
+) -> BadInputError | None:
+    """Run all errands, a few more at a time than there are servers, so that none stands idle.
+
+    Returns what went wrong on this side, such as a full disk under the output folder: then no
+    further errand is begun.
+    """
     errands = order.errands()
+    troubles: list[BadInputError] = []
 
     async def worker() -> None:
         for errand in errands:
+            if troubles:
+                return
             try:
                 await comfy.run(
                     errand.workflow, name=errand.name, files=order.files, deadline=deadline
                 )
             except ComfyUIError:
                 continue  # the account has it from the events
+            except BadInputError as error:
+                troubles.append(error)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(order.total, 2 * len(comfy.servers) + 1)):
             group.create_task(worker())
+    return troubles[0] if troubles else None

@@ -18,6 +18,7 @@ from holdfast.apps.account import Account
 from holdfast.apps.json_lines import JsonLines, error_line
 from holdfast.comfyui import events
 from holdfast.comfyui.failures import node_name
+from holdfast.text import printable
 
 if TYPE_CHECKING:
     from holdfast.apps.run import Order
@@ -46,16 +47,31 @@ def screen_for(total: int, *, as_json: bool, live: bool | None = None) -> Screen
     """The screen that suits where the output goes."""
     if as_json:
         return JsonLines()
-    console = Console(highlight=False)
+    console = _LastingConsole(highlight=False)
     if live if live is not None else console.is_terminal:
         return LiveScreen(total, console)
     return PlainLines(console)
 
 
+class _LastingConsole(Console):
+    """Goes quiet when nobody reads any more: the pictures are worth more than the lines."""
+
+    def on_broken_pipe(self) -> None:
+        """The reader is gone; the jobs go on."""
+        self.quiet = True
+
+    def tell(self, *text: object, **settings: Any) -> None:
+        """Print, or go quiet for good if that cannot be done."""
+        try:
+            self.print(*text, **settings)
+        except OSError:
+            self.quiet = True
+
+
 class PlainLines:
     """One line an event, for pipes and logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: _LastingConsole) -> None:
         self._console = console
         self._began = time.monotonic()
 
@@ -72,7 +88,7 @@ class PlainLines:
     def say(self, text: str) -> None:
         """Tell something, with the seconds since the start."""
         stamp = f"[{time.monotonic() - self._began:7.1f}s] "
-        self._console.print(stamp + text, markup=False, soft_wrap=True)
+        self._console.tell(stamp + printable(text), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Tell a problem, on standard error."""
@@ -86,7 +102,7 @@ class PlainLines:
 class LiveScreen(PlainLines):
     """What every job does right now, above it what happened."""
 
-    def __init__(self, total: int, console: Console) -> None:
+    def __init__(self, total: int, console: _LastingConsole) -> None:
         super().__init__(console)
         self._total = total
         self._done = 0
@@ -132,10 +148,10 @@ class LiveScreen(PlainLines):
             bar = ProgressBar(total=maximum, completed=value, width=20) if maximum else Text("")
             steps = f"{value:g}/{maximum:g}" if maximum else ""
             table.add_row(
-                escape(job),
+                escape(printable(job)),
                 escape(state["server"].partition("://")[2]),
                 str(state["attempt"]),
-                escape(state["node"]),
+                escape(printable(state["node"])),
                 bar,
                 steps,
             )
@@ -180,10 +196,10 @@ def describe(event: object) -> str:  # noqa: C901, PLR0911 - a table in code
     return ""
 
 
-def print_account(console: Console, account: Account, total: int, output: str) -> None:
+def print_account(console: _LastingConsole, account: Account, total: int, output: str) -> None:
     """What was delivered, what was mended and how, what failed and why, what was left where."""
     for text, style in account_lines(account, total, output):
-        console.print(Text(text, style=style), soft_wrap=True)
+        console.tell(Text(printable(text), style=style), soft_wrap=True)
 
 
 def account_lines(account: Account, total: int, output: str) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""What asks us to stop; SIGHUP comes when the terminal is closed."""
 
 
 class Stopping:

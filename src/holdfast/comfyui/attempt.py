@@ -12,6 +12,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.comfyui import events, messages, outputs
@@ -19,13 +20,14 @@ from holdfast.comfyui.canary import submission_body
 from holdfast.comfyui.delivery import AttemptError, bring_home
 from holdfast.comfyui.ear import Closed, Ear
 from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, from_fault, node_name
-from holdfast.comfyui.fleet import Place
 from holdfast.comfyui.job import Job
+from holdfast.comfyui.place import Leftover, Place
 from holdfast.comfyui.plan import Remedy
 from holdfast.comfyui.replies import Ending, HistoryEntry, rejection
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import (
     AnswerError,
+    NoRouteError,
     NotComfyUIAnswerError,
     RefusedError,
     ServerCallError,
@@ -36,7 +38,7 @@ from holdfast.comfyui.verdict import Outcome, Patience, Verdict, Want, Where
 from holdfast.comfyui.watch import Watch
 from holdfast.comfyui.withdraw import Submission, Withdrawal, withdraw
 from holdfast.comfyui.workflow import Workflow
-from holdfast.errors import ErrorCategory
+from holdfast.errors import BadInputError, ErrorCategory
 
 
 class AttemptRun:
@@ -63,12 +65,13 @@ class AttemptRun:
         self._previews = previews
         self._clock = clock
         self._ear = Ear(self._server, previews=previews)
-        self._ours = place.leftover_of(job.name) or Submission(
+        self._ours = place.leftover_of(job.key) or Submission(
             job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex
         )
         self._may_be_there = False
         self._node: str | None = None
         self._blocked: NodeFault | None = None
+        self._error_answer: AnswerError | None = None
 
     async def perform(self, remedy: Remedy) -> tuple[OutputFile, ...]:
         """Make the job's files.
@@ -84,7 +87,8 @@ class AttemptRun:
                 entry = self._settle(verdict)
                 return await bring_home(self._server, self.job, entry, self._blocked)
         except ServerCallError as error:
-            raise AttemptError(_call_failure(error, self.place.name)) from None
+            await self._take_back()
+            raise AttemptError(_call_failure(error, self.place)) from None
         except (AttemptError, asyncio.CancelledError):
             await self._take_back()
             raise
@@ -141,7 +145,11 @@ class AttemptRun:
         return workflow
 
     async def _upload(self, path: Path) -> str:
-        content = await asyncio.to_thread(path.read_bytes)
+        try:
+            content = await asyncio.to_thread(path.read_bytes)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BadInputError(f"cannot read {str(path)!r} to upload it: {reason}") from None
         key = outputs.content_key(content)
         if key not in self.place.uploads:
             name = f"holdfast_{key[:16]}{path.suffix.lower()}"
@@ -158,14 +166,11 @@ class AttemptRun:
                 if self._patience.unanswered >= 30.0
                 else self._patience.unanswered,
             )
-        except RefusedError:
-            self._may_be_there = False
-            raise
-        except NotComfyUIAnswerError:
+        except (RefusedError, NoRouteError, NotComfyUIAnswerError):
             self._may_be_there = False
             raise
         except AnswerError as error:
-            await self._after_error_answer(error, watch)
+            self._after_error_answer(error, watch)
             return
         except SilentError:
             watch.unanswered(self._clock())
@@ -174,10 +179,18 @@ class AttemptRun:
             # A 200 with errors means: some branches were dropped, the others run.
             self._may_be_there = answer.status == 200
             raise AttemptError(rejection(answer.body, self.place.name, graph))
+        self._known_as(answer.body.get("prompt_id"), watch)
         watch.accepted(self._clock())
 
-    async def _after_error_answer(self, error: AnswerError, watch: Watch) -> None:
-        # ComfyUI can answer 500 and have queued the job all the same: look before anything else.
+    def _known_as(self, prompt_id: object, watch: Watch) -> None:
+        # Servers before 0.3.45, and some gateways, make ids of their own.
+        if isinstance(prompt_id, str) and prompt_id != self._ours.prompt_id:
+            self._ours = replace(self._ours, prompt_id=prompt_id)
+            watch.prompt_id = prompt_id
+
+    def _after_error_answer(self, error: AnswerError, watch: Watch) -> None:
+        # ComfyUI can answer 500 and have queued the job all the same, and a proxy's 502 says
+        # nothing of what is behind it: whether the job is there is for the queue to say.
         if error.status == 413:
             self._may_be_there = False
             raise AttemptError(
@@ -188,11 +201,8 @@ class AttemptRun:
                     category=ErrorCategory.VALIDATION,
                 )
             )
-        queue, entry = await self._server.look(self._ours.prompt_id)
-        watch.looked(queue, entry, self._clock())
-        if watch.verdict is None and watch.where is None:
-            self._may_be_there = False
-            raise error
+        self._error_answer = error
+        watch.unanswered(self._clock())
 
     # Watching ---------------------------------------------------------------------------
 
@@ -219,6 +229,7 @@ class AttemptRun:
             watch.silent(self._clock())
         else:
             watch.looked(queue, entry, self._clock())
+            self._known_as(watch.prompt_id, watch)
 
     async def _reopen(self, watch: Watch) -> None:
         try:
@@ -272,6 +283,8 @@ class AttemptRun:
                 fault.node_type,
                 category=ErrorCategory.WORKFLOW,
             )
+        if verdict.outcome is Outcome.NEVER_ACCEPTED and self._error_answer is not None:
+            return _call_failure(self._error_answer, self.place)
         if verdict.fault is not None:
             return from_fault(verdict.fault, server)
         kinds = {
@@ -295,21 +308,24 @@ class AttemptRun:
     async def _take_back(self) -> None:
         if not self._may_be_there:
             return
+        # Noted first: a cancellation may come while it is being taken back.
+        left = Leftover(self.job.key, self.job.name, self._ours)
+        self.place.leftovers[self._ours.token] = left
         became = await withdraw(self._server, self._ours, seconds=3.0)
-        if not became.clean:
-            self.place.leftovers[self._ours.token] = (self.job.name, self._ours)
+        if became.clean:
+            self.place.leftovers.pop(self._ours.token, None)
         if became is not Withdrawal.ABSENT:
             job, server, prompt_id = self.job.name, self.place.name, self._ours.prompt_id
             self._emit(events.Withdrawn(job, server, prompt_id, became.value, became.clean))
 
 
-def _call_failure(error: ServerCallError, server: str) -> Failure:
+def _call_failure(error: ServerCallError, place: Place) -> Failure:
     kind, category = FailureKind.SERVER_ERROR, ErrorCategory.NETWORK
     retry_after = None
-    if isinstance(error, RefusedError):
+    if isinstance(error, RefusedError | NoRouteError):
         kind = FailureKind.UNREACHABLE
-    elif isinstance(error, NotComfyUIAnswerError):
+    elif isinstance(error, NotComfyUIAnswerError) and not place.known:
         kind = FailureKind.NOT_COMFYUI
     elif isinstance(error, AnswerError):
         retry_after = error.retry_after
-    return Failure(kind, str(error), server, category=category, retry_after=retry_after)
+    return Failure(kind, str(error), place.name, category=category, retry_after=retry_after)

@@ -47,10 +47,15 @@ async def worker_answers(server: Server, *, seconds: float = 5.0) -> float | Non
     answer = await server.submit(submission_body(GRAPH, ours), seconds=seconds)
     if answer.status != 200:
         return None
-    while time.monotonic() - started < seconds:
-        await asyncio.sleep(0.02)
-        entry = await server.history(ours.prompt_id)
-        if entry is not None:
-            return time.monotonic() - started if entry.ending is Ending.SUCCESS else None
-    await withdraw(server, ours, seconds=2.0)
-    return None
+    finished = False
+    try:
+        while time.monotonic() - started < seconds:
+            await asyncio.sleep(0.02)
+            entry = await server.history(ours.prompt_id)
+            if entry is not None:
+                finished = True
+                return time.monotonic() - started if entry.ending is Ending.SUCCESS else None
+        return None
+    finally:
+        if not finished:
+            await withdraw(server, ours, seconds=2.0)

@@ -69,7 +69,8 @@ class ComfyUI:
     ) -> None:
         if not urls:
             raise BadInputError("no server given; name at least one, like http://127.0.0.1:8188")
-        self._addresses = [Address.parse(url) for url in dict.fromkeys(urls)]
+        given = [Address.parse(url) for url in urls]
+        self._addresses = list({each.url: each for each in given}.values())
         self._output_dir = output_dir
         self._patience = patience or Patience()
         self._limits = limits or Limits()
@@ -100,6 +101,7 @@ class ComfyUI:
             self._emit,
             reach_seconds=self._reach_seconds,
             canary_seconds=self._canary_seconds,
+            patience_seconds=self._patience.queued,
         )
         return self
 
@@ -112,7 +114,7 @@ class ComfyUI:
         """Take back what was left on servers, as far as they answer, and close."""
         fleet, session = self._ready()
         try:
-            left = await fleet.withdraw_leftovers(seconds=3.0)
+            left = await fleet.close(seconds=3.0)
             self.left_behind = [(job, server, str(became)) for job, server, became in left]
         finally:
             await session.close()

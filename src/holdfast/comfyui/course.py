@@ -16,8 +16,9 @@ from holdfast.comfyui import events
 from holdfast.comfyui.attempt import AttemptRun
 from holdfast.comfyui.delivery import AttemptError
 from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
-from holdfast.comfyui.fleet import Fleet, Place
+from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
+from holdfast.comfyui.place import Place
 from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.verdict import Patience
@@ -83,7 +84,7 @@ class Course:
     async def _take_place(self) -> Place:
         step = self._step
         found = await self._fleet.acquire(
-            self.job.name, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
+            self.job.key, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
         )
         if isinstance(found, Failure):
             raise self._most_telling(found).to_error(tuple(self.attempts))

@@ -28,6 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import DeadlineExceededError, ErrorCategory, HoldfastError
+from holdfast.text import printable
 
 if TYPE_CHECKING:
     from holdfast.comfyui.replies import NodeProblem
@@ -38,10 +39,10 @@ MESSAGE_LIMIT = 2_000
 
 
 def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """``text``, cut to ``limit`` characters with a note of how much is left out."""
+    """``text`` made printable, and cut to ``limit`` characters with a note of what is left out."""
     if len(text) <= limit:
-        return text
-    return f"{text[:limit]}... ({len(text) - limit:,} more characters)"
+        return printable(text)
+    return f"{printable(text[:limit])}... ({len(text) - limit:,} more characters)"
 
 
 class FailureKind(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Job:
     """What to call the files, safe for every system."""
     uploads: dict[tuple[str, str], Path] = field(default_factory=dict)
     """Local files to upload: (node id, input name) to path."""
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """What this job is known by among ours; names, and even prompt ids, may come twice."""
 
     def class_of(self, node_id: str) -> str | None:
         """The class of a node, None if the workflow has no such node."""

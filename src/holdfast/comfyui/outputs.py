@@ -19,8 +19,10 @@ import hashlib
 import os
 import re
 import tempfile
+import time
+import unicodedata
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from holdfast.comfyui import content
 from holdfast.comfyui.failures import Failure, FailureKind, clip
@@ -34,7 +36,10 @@ MAX_FILE_BYTES = 8 * 2**30
 MAX_MEMORY_BYTES = 512 * 2**20
 """Without an output folder files stay in memory; one larger than this is refused."""
 
-_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME = re.compile(r"[^\w.-]+")
+_STALE = re.compile(r"\..*-\w{8}\.part")
+STALE_SECONDS = 86_400.0
+"""A `.part` file so old was left by a process that was killed; it is removed."""
 _DEVICE = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")
 """Names that mean devices on Windows, whatever follows the first dot."""
 
@@ -48,8 +53,12 @@ class OutputError(Exception):
 
 
 def safe_name(text: str, limit: int = 80) -> str:
-    """``text`` as part of a file name on every system: letters, digits, dot, dash, underscore."""
-    name = _NAME.sub("_", text).strip("._")[:limit].strip("._") or "output"
+    """``text`` as part of a file name on every system: letters, digits, dot, dash, underscore.
+
+    At most ``limit`` characters, and never more than 180 bytes.
+    """
+    plain = _NAME.sub("_", unicodedata.normalize("NFC", text)).strip("._")[:limit]
+    name = plain.encode(errors="ignore")[:180].decode(errors="ignore").strip("._") or "output"
     return f"_{name}"[:limit] if _DEVICE.fullmatch(name.partition(".")[0]) else name
 
 
@@ -68,12 +77,20 @@ def prepare_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        _sweep(folder)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadInputError(
             f"output folder {str(folder)!r}: cannot write there: {reason}"
         ) from None
     return folder.resolve()
+
+
+def _sweep(folder: Path) -> None:
+    for path in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if _STALE.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
 
 
 async def fetch(
@@ -118,7 +135,7 @@ async def fetch(
             raise _damaged(server.name, ref, f"only {size:,} of {announced:,} bytes came")
         # Decoding and fsync take their time; other jobs' sockets must not wait for them.
         return await asyncio.to_thread(
-            _finish,
+            _finish_here,
             part,
             size,
             digest.hexdigest(),
@@ -132,6 +149,16 @@ async def fetch(
 def _write(part: IO[bytes], chunk: bytes, folder: Path | None) -> None:
     try:
         part.write(chunk)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInputError(
+            f"output folder {str(folder)!r}: cannot write there: {reason}"
+        ) from None
+
+
+def _finish_here(*args: Any, folder: Path | None, **settings: Any) -> OutputFile:
+    try:
+        return _finish(*args, folder=folder, **settings)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadInputError(
@@ -208,7 +235,11 @@ def _place(part: Path, folder: Path, name: str, suffix: str) -> Path:
         except OSError:
             if not _claim(target):  # a file system without hard links
                 continue
-            part.replace(target)
+            try:
+                part.replace(target)
+            except OSError:
+                target.unlink(missing_ok=True)  # the name was only claimed
+                raise
         _sync_folder(folder)
         return target
     raise FileExistsError(f"{folder / name}{suffix} and 99,999 variants of it exist")

@@ -169,6 +169,13 @@ class QueueItem:
     prompt_id: str
     token: str | None
 
+    def is_(self, prompt_id: str, token: str) -> bool:
+        """Whether this is the submission with that token.
+
+        A server that drops extra_data shows no token at all; then the prompt id must do.
+        """
+        return self.token == token if self.token is not None else self.prompt_id == prompt_id
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +29,11 @@ MAX_FRAME_BYTES = 64 * 2**20
 MAX_JSON_BYTES = 32 * 2**20
 """A history entry repeats the whole graph and the whole error message. Parsed JSON takes up to
 twenty times its size in memory, so this is no larger than it must be."""
+MAX_QUEUE_BYTES = 192 * 2**20
+"""The queue repeats the graph and the page's own workflow of every job in it: 300 jobs of a busy
+server have been seen to take 35 MiB."""
+MAX_SEPARATORS = 16_000_000
+"""Commas, braces and brackets in an answer: what bounds the memory its parsed form takes."""
 MAX_SMALL_JSON_BYTES = 2**20
 """For answers that are small on every real server."""
 FEATURES = {"supports_preview_metadata": True}
@@ -37,7 +44,14 @@ class ServerCallError(Exception):
 
 
 class RefusedError(ServerCallError):
-    """Nothing listens there, or the host is unknown: the request was certainly not received."""
+    """Nothing listens there: the request was certainly not received, and the process is gone."""
+
+
+class NoRouteError(ServerCallError):
+    """No connection could be made: no such host, no route, no TLS.
+
+    The request was certainly not received, but whether the server lives cannot be told from here.
+    """
 
 
 class SilentError(ServerCallError):
@@ -104,7 +118,7 @@ class Server:
 
     async def queue(self) -> Queue:
         """`GET /queue`: what runs and what waits."""
-        answer = await self._json("GET", "/queue")
+        answer = await self._json("GET", "/queue", largest=MAX_QUEUE_BYTES)
         queue = parse_queue(answer.body)
         if queue is None:
             raise self._not_comfyui("/queue", answer.status, "JSON of another kind")
@@ -280,28 +294,40 @@ class Server:
         async for chunk in response.content.iter_any():
             raw += chunk
             if len(raw) > largest:
-                size = f"more than {largest // 2**20} MiB"
-                if largest < MAX_JSON_BYTES:
-                    raise self._not_comfyui(path, response.status, size)
-                raise AnswerError(f"{self.name} answered {path} with {size}", response.status)
-        text = raw.decode(errors="replace")
+                raise self._too_large(path, response.status, largest)
         if response.status not in accept:
-            raise self._error_answer(response, path, text)
+            raise self._error_answer(response, path, raw[:2_000].decode(errors="replace"))
         try:
-            return json.loads(text)
+            # A large answer is read beside the event loop, which has sockets to listen to.
+            read = partial(_loads, bytes(raw))
+            return await asyncio.to_thread(read) if len(raw) > 2**20 else read()
+        except _TooManyPartsError:
+            raise self._too_large(path, response.status, largest) from None
         except (ValueError, RecursionError):
             if "html" in response.content_type:
                 raise self._not_comfyui(path, response.status, "an HTML page") from None
             raise self._not_comfyui(path, response.status, "something that is not JSON") from None
+
+    def _too_large(self, path: str, status: int, largest: int) -> AnswerError:
+        size = f"more than {largest // 2**20} MiB"
+        if largest < MAX_JSON_BYTES:
+            return self._not_comfyui(path, status, size)
+        return AnswerError(
+            f"{self.name} answered {path} with {size}, or with too many parts", status
+        )
 
     def _no_answer(self, path: str, error: BaseException) -> ServerCallError:
         if isinstance(error, TimeoutError):
             return SilentError(f"{self.name} did not answer {path} in time")
         if isinstance(error, aiohttp.ClientConnectorError):
             reason = clip(str(error.os_error.strerror or error.os_error), 200)
-            return RefusedError(f"{self.name} cannot be reached: {reason}")
+            refused = isinstance(error.os_error, ConnectionRefusedError) or (
+                error.os_error.errno == errno.ECONNREFUSED
+            )
+            kind = RefusedError if refused else NoRouteError
+            return kind(f"{self.name} cannot be reached: {reason}")
         if isinstance(error, aiohttp.InvalidURL):
-            return RefusedError(f"{self.name} is no usable address")
+            return NoRouteError(f"{self.name} is no usable address")
         if isinstance(error, aiohttp.ClientResponseError):
             return self._not_comfyui(path, error.status, "something that is not HTTP")
         return SilentError(f"{self.name} broke off the connection at {path}")
@@ -327,6 +353,16 @@ class Server:
         return NotComfyUIAnswerError(
             f"{self.name} does not look like ComfyUI: it answered {path} with {what}", status
         )
+
+
+class _TooManyPartsError(Exception):
+    """The answer would take too much memory once parsed."""
+
+
+def _loads(raw: bytes) -> Any:
+    if len(raw) > 2**20 and sum(map(raw.count, (b",", b"{", b"["))) > MAX_SEPARATORS:
+        raise _TooManyPartsError
+    return json.loads(raw.decode(errors="replace"))
 
 
 def _retry_after(header: str | None) -> float | None:

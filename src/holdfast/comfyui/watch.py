@@ -60,6 +60,10 @@ class Watch:
     _socket_up: bool = True
     _socket_dropped: bool = False
     _hearing: bool = False
+    _blind: bool = False
+    """A socket of this watch was deaf or lost; until one hears again, silence proves little."""
+    _doubted: bool = False
+    """The socket was renewed on suspicion since the last progress."""
     _reopened_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -80,13 +84,15 @@ class Watch:
 
     def message(self, message: heard.Message, now: float) -> None:
         """Something came over the socket."""
-        if not (isinstance(message, heard.QueueStatus) and message.sid is not None):
-            self._hearing = True
+        if isinstance(message, heard.QueueStatus) and message.sid is not None:
+            return  # a greeting: every new socket gets it, a deaf one too
         if isinstance(message, heard.Executing) and message.prompt_id is None:
-            # Sent on reconnection only: what runs now, without saying whose it is.
+            # A greeting as well, on reconnection: what runs now, without saying whose it is. It
+            # is no progress: a server whose worker is dead says the same.
             if self.where is Where.RUNNING:
-                self._progress(now, message.node)
+                self.node = message.node
             return
+        self._hearing = True
         if getattr(message, "prompt_id", None) != self.prompt_id:
             return
         match message:
@@ -106,7 +112,7 @@ class Watch:
     def socket_lost(self, now: float) -> None:
         """The socket closed. Whether the server lives is for HTTP to say."""
         self._socket_up = False
-        self._socket_dropped = True
+        self._socket_dropped = self._blind = True
         self._hearing = False
         self._look_now(now)
 
@@ -130,7 +136,7 @@ class Watch:
         self._next_look = None
         self._last_look = now
         self._look_failing_since = None
-        if entry is not None and self._ours(entry.token):
+        if entry is not None and entry.token in (None, self.token):
             self._decide(Outcome.ENDED, "the history has it", entry=entry)
             return
         self._place(queue, now)
@@ -181,15 +187,20 @@ class Watch:
         if Want.LOOK in self._wants:
             return Want.LOOK
         if self._deaf(now):
+            self._blind = True
+            self._wants.add(Want.REOPEN)
+        elif self._doubtful(now):
+            self._doubted = True
             self._wants.add(Want.REOPEN)
         return Want.REOPEN if Want.REOPEN in self._wants else None
 
     def wake_at(self, now: float) -> float:
         """The moment at which `wants` may change without anything happening."""
         moments = [self._look_due() if self._next_look is None else self._next_look]
-        limit = self._silence.exceeds_at(self._idle_limit())
-        if limit is not None and limit > now:
-            moments.append(limit)
+        for seconds in (self._idle_limit(), self.patience.idle / 2):
+            limit = self._silence.exceeds_at(seconds)
+            if limit is not None and limit > now:
+                moments.append(limit)
         if self._may_be_deaf():
             moments.append(self._accepted_at + self.patience.deaf)
         return min(moments)
@@ -217,6 +228,7 @@ class Watch:
         self.where = Where.RUNNING
         self._accepted = True
         self._last_heard = now
+        self._doubted = False
         self._absent_since = None
         self._waiting.stop()
         self._silence.heard(now)
@@ -230,11 +242,13 @@ class Watch:
         self._look_now(now)
 
     def _place(self, queue: Queue, now: float) -> None:
-        running = [item for item in queue.running if item.prompt_id == self.prompt_id]
-        pending = [item for item in queue.pending if item.prompt_id == self.prompt_id]
-        if any(self._ours(item.token) for item in running):
+        running = [item for item in queue.running if item.is_(self.prompt_id, self.token)]
+        pending = [item for item in queue.pending if item.is_(self.prompt_id, self.token)]
+        for item in (*running, *pending):
+            self.prompt_id = item.prompt_id  # some servers make ids of their own
+        if running:
             self._seen_running(now)
-        elif any(self._ours(item.token) for item in pending):
+        elif pending:
             self._seen_pending(queue, now)
         else:
             self._seen_nowhere(now)
@@ -277,13 +291,9 @@ class Watch:
         else:
             self._decide(Outcome.NEVER_ACCEPTED, "the submission never reached the queue")
 
-    def _ours(self, token: str | None) -> bool:
-        # A server that drops extra_data shows no token at all; then the prompt id must do.
-        return token is None or token == self.token
-
     def _idle_limit(self) -> float:
         # Without a socket that hears anything there is no progress to see: be thrice as patient.
-        blind = not self._socket_up or (self._reopened_at is not None and not self._hearing)
+        blind = not self._socket_up or (self._blind and not self._hearing)
         return self.patience.idle * (3 if blind else 1)
 
     def _check_limits(self, now: float) -> None:
@@ -314,6 +324,16 @@ class Watch:
             and not self._hearing
             and self._reopened_at is None
             and self.verdict is None
+        )
+
+    def _doubtful(self, now: float) -> bool:
+        # Half the patience gone without a sign of progress: perhaps it is the socket that went
+        # deaf. A new one costs nothing, and hears the run if there is anything to hear.
+        return (
+            self._socket_up
+            and not self._doubted
+            and self.where is Where.RUNNING
+            and self._silence.lasted(now) >= self.patience.idle / 2
         )
 
     def _deaf(self, now: float) -> bool:

@@ -75,6 +75,4 @@ async def _withdraw(server: Server, ours: Submission, until: float) -> Withdrawa
 
 
 def _holds(items: tuple[QueueItem, ...], ours: Submission) -> bool:
-    return any(
-        item.prompt_id == ours.prompt_id and item.token in (None, ours.token) for item in items
-    )
+    return any(item.is_(ours.prompt_id, ours.token) for item in items)

@@ -127,7 +127,14 @@ def test_an_absurd_size_fails_like_a_full_host_and_not_like_a_graphics_card(serv
     with pytest.raises(NodeError, match="DefaultCPUAllocator: can't allocate memory") as failed:
         server.run("EmptyImage", width=16384, height=16384, batch_size=4096, color=0)
     assert failed.value.exception_type == "RuntimeError"
-    assert str(16384 * 16384 * 4096 * 3 * 4) in failed.value.message
+    # One channel is what a real server asks for first.
+    said = f"you tried to allocate {16384 * 16384 * 4096 * 4} bytes. Error code 12 (Cannot "
+    assert said in failed.value.message
+
+
+def test_a_size_of_which_one_channel_would_fit_fails_too(server):
+    with pytest.raises(NodeError, match=str(16384 * 16384 * 2 * 3 * 4)):
+        server.run("EmptyImage", width=16384, height=16384, batch_size=2, color=0)
 
 
 def test_masks_become_pictures_and_back(server):
@@ -142,6 +149,50 @@ def test_a_picture_has_no_alpha_to_take(server):
     with pytest.raises(NodeError, match="index 3 is out of bounds") as failed:
         server.run("ImageToMask", image=gradient(), channel="alpha")
     assert failed.value.exception_type == "IndexError"
+
+
+# Transparency ----------------------------------------------------------------
+
+
+def test_a_mask_becomes_transparency_and_comes_out_again(server):
+    mask = server.run("SolidMask", value=0.75, width=2, height=2)
+    joined = server.run("JoinImageWithAlpha", image=gradient(count=2), alpha=mask)
+    assert joined.shape == (1, 6, 8, 4)
+    assert np.array_equal(joined[..., :3], gradient(count=2)[:1])
+    picture, again = server.run("SplitImageWithAlpha", image=joined)
+    assert picture.shape == (1, 6, 8, 3)
+    assert again.shape == (1, 6, 8)
+    assert again == pytest.approx(0.75)
+    assert server.run("ImageToMask", image=joined, channel="alpha") == pytest.approx(0.25)
+
+
+def test_a_picture_without_alpha_is_nowhere_transparent(server):
+    picture, mask = server.run("SplitImageWithAlpha", image=gradient())
+    assert np.array_equal(picture, gradient())
+    assert not mask.any()
+
+
+def test_transparency_is_saved_but_neither_blended_nor_encoded(server):
+    mask = server.run("SolidMask", value=1.0, width=8, height=8)
+    joined = server.run("JoinImageWithAlpha", image=gradient(8, 8), alpha=mask)
+    shown = server.show("SaveImage", images=joined, filename_prefix="clear")
+    with Image.open(server.folders.output / shown["images"][0]["filename"]) as file:
+        assert file.mode == "RGBA"
+        assert file.getchannel("A").getextrema() == (0, 0)
+    blend = {"image1": gradient(8, 8), "image2": joined, "blend_factor": 1.0}
+    assert server.run("ImageBlend", **blend, blend_mode="normal").shape == (1, 8, 8, 3)
+    laid = server.run(
+        "ImageCompositeMasked",
+        destination=gradient(8, 8),
+        source=joined,
+        x=0,
+        y=0,
+        resize_source=False,
+    )
+    assert laid.shape == (1, 8, 8, 3)
+    _, _, vae = server.run("CheckpointLoaderSimple", ckpt_name="a.safetensors")
+    latent = server.run("VAEEncode", pixels=joined, vae=vae)
+    assert server.run("VAEDecode", samples=latent, vae=vae).shape == (1, 8, 8, 3)
 
 
 # Batches ---------------------------------------------------------------------

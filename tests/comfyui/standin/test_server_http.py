@@ -112,8 +112,17 @@ async def test_history_in_pieces():
         assert await client.get("/history") == {}
 
 
+@pytest.mark.parametrize("wanted", [[[1]], [{}]], ids=repr)
+async def test_what_can_be_no_id_cannot_be_deleted_from_the_history(wanted):
+    async with running() as client:
+        await client.finished(await client.submit(graph(), prompt_id="kept"))
+        assert await client.post("/history", {"delete": wanted}) == (500, TROUBLE)
+        assert list(await client.get("/history")) == ["kept"]
+
+
 @pytest.mark.parametrize(
-    ("body", "status"), [(None, 200), ("nope", 200), ({}, 200), ("[]", 500), ("null", 500)]
+    ("body", "status"),
+    [(None, 200), ("nope", 200), ({}, 200), ("[]", 500), ("null", 500), (b"\xff", 500)],
 )
 async def test_interrupt_bodies(body, status):
     async with running() as client:
@@ -166,7 +175,8 @@ async def test_models_are_listed_live():
         (folder / "a.safetensors").unlink()
         assert await client.get("/models/checkpoints") == ["b.safetensors"]
         assert await client.get("/models/vae") == []
-        assert await client.get("/models/nope") == 404
+        for former in ("nope", "unet", "clip"):
+            assert await client.get(f"/models/{former}") == 404
         assert "loras" in await client.get("/models")
 
 
@@ -184,10 +194,6 @@ async def test_system_stats():
 async def test_small_things():
     async with running() as client:
         assert await client.get("/embeddings") == []
-        assert await client.get("/extensions") == []
-        assert await client.get("/settings") == {}
-        assert "storage" in await client.get("/users")
-        assert await client.get("/nothing/here") == 404
         told = await client.get("/holdfast/standin/faults")
         assert (told["faults"], told["fired"]) == ([], [])
 

@@ -141,6 +141,36 @@ def test_a_frozen_server_can_be_stopped():
     assert time.perf_counter() - began < 20
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_no_connection_outlives_it_whoever_does_not_listen(frozen):
+    with standin() as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+            deaf.sendall(b"GET /prompt HTTP/1.1\r\nHost: x\r\n\r\n")
+            deaf.recv(1)
+            (transport,) = server._life._loop._transports.values()
+
+            def say_much_and_hang_up():
+                transport.write(bytes(50_000_000))
+                transport.get_protocol().force_close()
+
+            server._life._loop.call_soon_threadsafe(say_much_and_hang_up)
+            if frozen:
+                server.freeze(20)
+            time.sleep(0.05)
+            server.kill()
+            assert transport._sock is None
+
+
+def test_a_start_that_fails_closes_what_it_opened(tmp_path):
+    (tmp_path / "input").write_bytes(b"not a folder")
+    server = standin(folder=tmp_path)
+    with pytest.raises(FileExistsError):
+        server.start()
+    with socket.create_server(("127.0.0.1", server.port)):
+        assert not server.alive
+    server.stop()
+
+
 def test_a_seed_repeats_the_names():
     def prefix(seed):
         with StandIn(StandInConfig(seed=seed), catalog=CATALOG) as server:

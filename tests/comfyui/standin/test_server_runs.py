@@ -319,6 +319,22 @@ async def test_extra_data_of_null_kills_the_worker_for_good():
         assert "TypeError" in await client.get("/internal/logs")
 
 
+async def test_a_link_to_nowhere_in_an_unknown_input_kills_the_worker_for_good():
+    async with running() as client, client.ear() as ear:
+        poison = graph()
+        poison["1"]["inputs"]["bogus"] = ["nobody", 0]
+        prompt_id = await client.submit(poison)
+        await ear.until("execution_cached")
+        await client.submit(graph(width=9))
+        await ear.until("status")
+        assert await ear.silence()
+        assert ear.names() == [*START, "status"]
+        queue = await client.get("/queue")
+        assert [job[1] for job in queue["queue_running"]] == [prompt_id]
+        assert len(queue["queue_pending"]) == 1
+        assert await client.get(f"/history/{prompt_id}") == {}
+
+
 async def test_extra_data_of_a_list_fails_where_it_is_needed():
     async with running() as client:
         prompt_id = await client.submit(graph(), None, extra_data=[])

@@ -23,7 +23,7 @@ def run(context):
 
 def judge_image(_files, inputs):
     name = inputs["image"]
-    return None if name == "ok.png" else f"Invalid image file: {name}"
+    return None if name.endswith("ok.png") else f"Invalid image file: {name}"
 
 
 CATALOG = {
@@ -253,6 +253,27 @@ def test_a_class_may_judge_its_inputs_itself():
         "details": "image - Invalid image file: no.png",
         "extra_info": {"input_name": "image"},
     }
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kind", "words"),
+    [
+        (
+            {},
+            "TypeError",
+            "LoadImage.VALIDATE_INPUTS() missing 1 required positional argument: 'image'",
+        ),
+        ({"image": 5}, "AttributeError", "'int' object has no attribute 'endswith'"),
+        ({"image": None}, "AttributeError", "'NoneType' object has no attribute 'endswith'"),
+    ],
+    ids=repr,
+)
+def test_a_judgement_that_fails_is_the_only_thing_said_of_a_node(inputs, kind, words):
+    prompt = {"1": {"class_type": "LoadImage", "inputs": inputs}, "2": shown(["1", 0])}
+    found = problem(judge(prompt), "1")
+    assert found["type"] == "exception_during_inner_validation"
+    assert found["details"] == words
+    assert found["extra_info"]["exception_type"] == kind
 
 
 def test_modern_combos_are_not_checked():

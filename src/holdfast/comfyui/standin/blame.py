@@ -89,7 +89,8 @@ def tensor_text(values: npt.NDArray[Any]) -> str:
         edgeitems=EDGE,
         formatter={"float_kind": lambda number: form.format(number).rjust(width)},
     )
-    return f"tensor({text})"
+    cut = text.replace(", ..., ", ",  ..., ")  # PyTorch sets two spaces before a gap in a row
+    return f"tensor({cut})"
 
 
 def _edges(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -92,7 +92,6 @@ class Life:
 
     def begin(self, listener: socket.socket) -> None:
         """Start both threads; return when the server answers."""
-        self.disk.prepare()
         self._server_thread = threading.Thread(
             target=self._serve, args=(listener,), name="standin-server", daemon=True
         )
@@ -207,6 +206,7 @@ class Life:
     def _serve(self, listener: socket.socket) -> None:
         loop = self._loop
         try:
+            self.disk.prepare()
             loop.run_until_complete(self._live(listener))
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for us
             self._failed = error
@@ -243,6 +243,10 @@ class Life:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await runner.cleanup()
+            # aiohttp forgets a connection that it closed, even while that still has something to
+            # say to somebody who does not listen; asyncio knows them all.
+            for transport in list(getattr(self._loop, "_transports", {}).values()):
+                transport.abort()
             await _turns(3)
 
     async def _publish(self) -> None:

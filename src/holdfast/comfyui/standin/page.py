@@ -7,9 +7,8 @@ settings, no user's files. What lies under ``/internal`` has no twin under
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -74,8 +73,8 @@ class PageRoutes:
         folder = request.rel_url.query.get("dir", "")
         if not folder:
             return web.Response(status=400, text="Directory not provided")
-        outside = os.path.isabs(folder) or os.path.normpath(folder).startswith("..")
-        if outside:
+        path = PurePosixPath(folder)
+        if path.is_absolute() or ".." in path.parts:
             return web.Response(status=403, text="Invalid directory")
         return web.Response(status=404, text="Directory not found")
 

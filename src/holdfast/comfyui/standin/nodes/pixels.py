@@ -1,8 +1,9 @@
 """Pictures as arrays: size them, fit them together, turn them into Pillow images and back.
 
 Arrays are ``float32`` in 0..1, ``[batch, height, width, 3]`` unless said
-otherwise (a fourth channel is alpha), and are never changed in place: results may share memory with what
-came in. Failures carry PyTorch's names and words, since clients read those.
+otherwise (a fourth channel is alpha), and are never changed in place: results
+may share memory with what came in. Failures carry PyTorch's names and words,
+since clients read those.
 """
 
 from __future__ import annotations
