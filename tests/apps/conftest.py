@@ -1,4 +1,5 @@
 import pytest
+
 from tests.apps.commands import Command, make_command
 
 

@@ -8,10 +8,10 @@ import socket
 
 import pytest
 from aiohttp import web
-from tests.apps.commands import Command, answering
-from tests.comfyui.graphs import picture
 
 from holdfast.comfyui.standin import StandIn
+from tests.apps.commands import Command, answering
+from tests.comfyui.graphs import picture
 
 NOBODY = "http://127.0.0.1:9"
 

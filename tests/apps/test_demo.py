@@ -8,6 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -74,3 +77,37 @@ def test_servers_killed_at_random_moments_lose_no_picture(tmp_path):
     assert process.returncode == 0, out[-4000:]
     assert kills > 0
     assert "0 jobs lost" in out
+
+
+@pytest.mark.timeout(120)
+def test_a_server_killed_again_while_it_starts_comes_back_all_the_same(tmp_path):
+    hunted = threading.Event()
+    with demo(tmp_path) as process:
+        out = []
+        for line in process.stdout:
+            out.append(line)
+            if found := re.search(r"SIGKILL to server (\w+) \(pid (\d+)\)", line):
+                args = (str(tmp_path), found[1], int(found[2]), hunted)
+                threading.Thread(target=kill_successor, args=args, daemon=True).start()
+    text = "".join(out)
+    assert hunted.is_set()
+    assert "0 jobs lost" in text, text[-4000:]
+    assert process.returncode == 0
+
+
+def kill_successor(folder, name, before, done):
+    """SIGKILL the next process of a server as soon as it exists."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            pid = int(path.parent.name)
+            its = "standin" in command and f"{folder}/" in command and f"/{name}" in command
+            if its and pid != before:
+                os.kill(pid, signal.SIGKILL)
+                done.set()
+                return
+        time.sleep(0.01)

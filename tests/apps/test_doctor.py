@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
+from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 from tests.apps.commands import Command
 from tests.comfyui.graphs import picture
-
-from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 
 
 def test_a_healthy_server_is_well(holdfast: Command):

@@ -11,11 +11,12 @@ import sys
 import time
 import urllib.request
 
+import pytest
 from PIL import Image
-from tests.apps.commands import Command
-from tests.comfyui.graphs import node, painting, picture
 
 from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
+from tests.apps.commands import Command
+from tests.comfyui.graphs import node, painting, picture
 
 
 def write(path, workflow):
@@ -145,3 +146,99 @@ def test_control_c_takes_back_our_own_prompt_and_nobody_elses(tmp_path):
     assert re.search(r"p_001: interrupted", out)
     assert "Not done: 2 jobs" in out
     assert queue == {"queue_running": [], "queue_pending": []}
+
+
+def test_files_of_one_name_get_names_of_their_own(holdfast: Command, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paths = [tmp_path / "a" / "p.json", tmp_path / "b" / "p.json", tmp_path / "p-2.json"]
+    for number, path in enumerate(paths):
+        write(path, picture(color=number))
+    with StandIn() as server:
+        ended = holdfast("run", *paths, "--server", server.url, "--output", tmp_path / "o")
+    assert ended.code == 0
+    assert "3 of 3 jobs delivered" in ended.out
+    assert sorted(each.name for each in (tmp_path / "o").iterdir()) == [
+        "p-2-2.png", "p-2.png", "p.png",
+    ]  # fmt: skip
+
+
+def test_copies_that_would_all_be_the_same_are_warned_of(holdfast: Command, tmp_path):
+    path = write(tmp_path / "p.json", picture())
+    with StandIn() as server:
+        ended = holdfast(
+            "run", path, "--server", server.url, "--output", tmp_path / "o", "--count", "2"
+        )
+    assert ended.code == 0
+    assert "all 2 runs make the same" in ended.err
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_what_servers_say_cannot_write_to_the_terminal(holdfast: Command, tmp_path, flags):
+    path = write(tmp_path / "p.json", painting())
+    nasty = "file \udce9.png \x1b]0;owned\x07\x1b[2J\x1b[31m red \u202e"
+    fault = Fault("raise", node="KSampler", times=0, message=nasty)
+    with StandIn(StandInConfig(faults=(fault,), step_seconds=0.0)) as server:
+        ended = holdfast("run", path, "--server", server.url, "--output", tmp_path / "o", *flags)
+    assert ended.code == 1
+    assert "\x1b" not in ended.out + ended.err
+    assert "Traceback" not in ended.err
+    assert "owned" in ended.out
+
+
+def test_an_output_folder_that_breaks_in_mid_run_is_one_line_after_the_account(
+    holdfast: Command, tmp_path, monkeypatch
+):
+    path = write(tmp_path / "p.json", painting(steps=1, size=64))
+    monkeypatch.setattr("holdfast.comfyui.outputs.os.fsync", full_disk)
+    with StandIn(StandInConfig(step_seconds=0.0)) as server:
+        ended = holdfast(
+            "run", path, "--server", server.url, "--output", tmp_path / "o", "--count", "4"
+        )
+    assert ended.code == 2
+    assert "0 of 4 jobs delivered" in ended.out
+    (line,) = ended.err.strip().splitlines()
+    assert "cannot write there: No space left on device" in line
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+def full_disk(_handle):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_reader_that_goes_away_costs_no_picture(tmp_path, flags):
+    path = write(tmp_path / "p.json", painting(steps=2, size=64))
+    with StandIn(StandInConfig(step_seconds=0.02)) as server:
+        command = [sys.executable, "-m", "holdfast.apps", "run", str(path), "--count", "5"]
+        command += ["--server", server.url, "--output", str(tmp_path / "o"), *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.readline()
+            process.stdout.close()
+            err = process.stderr.read()
+        assert process.returncode == 0, err
+    assert err == b""
+    assert len(list((tmp_path / "o").iterdir())) == 5
+
+
+def test_a_frozen_server_does_not_hold_up_the_start(holdfast: Command, tmp_path):
+    path = write(tmp_path / "p.json", picture())
+    with StandIn() as frozen, StandIn() as healthy:
+        frozen.freeze(20.0)
+        began = time.monotonic()
+        ended = holdfast(
+            "run", path, "--server", frozen.url, "--server", healthy.url, "--output", tmp_path / "o"
+        )
+        took = time.monotonic() - began
+    assert ended.code == 0
+    assert "has not answered yet" in ended.err
+    assert took < 6.0
+
+
+@pytest.mark.parametrize("option", ["--deadline", "--idle", "--reach", "--wait"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_seconds_without_end_are_refused(holdfast: Command, tmp_path, option, value):
+    path = write(tmp_path / "p.json", picture())
+    ended = holdfast("run", path, "--server", "http://127.0.0.1:9", option, value)
+    assert ended.code == 2
+    assert option in ended.err

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from tests.comfyui.graphs import painting, picture
 
 from holdfast.comfyui import (
     ComfyUI,
@@ -25,6 +24,7 @@ from holdfast.comfyui import (
     events,
 )
 from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
+from tests.comfyui.graphs import painting, picture
 
 QUICK = Patience(idle=1.2, ask=0.4, deaf=0.4, unanswered=1.5, absent=0.3, settle=2.0)
 

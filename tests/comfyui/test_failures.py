@@ -284,7 +284,7 @@ def test_errors_are_what_callers_catch():
     assert error(FailureKind.REJECTED).problems == ()
 
 
-@pytest.mark.parametrize("remake", [copy.copy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301
+@pytest.mark.parametrize("remake", [copy.copy, lambda each: pickle.loads(pickle.dumps(each))])
 def test_an_error_survives_copying_and_pickling_as_process_pools_do(remake):
     failure = failed("ValueError", "bad")
     error = remake(failure.to_error((Attempt(1, SERVER, 0.5, failure),)))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.comfyui.graphs import node, painting, picture
 
 from holdfast.comfyui import workflow as module
 from holdfast.comfyui.workflow import RERUN_INPUT, Workflow, is_link
 from holdfast.errors import BadInputError
+from tests.comfyui.graphs import node, painting, picture
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+
 from tests.conformance.graphs import Graph
 from tests.conformance.recorder import PATIENCE, Recorder, Run
 

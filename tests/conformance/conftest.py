@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import SlowGraph, slow_blurring, slow_sampling
 from tests.conformance.recorder import Recorder

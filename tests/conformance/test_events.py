@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import (
     Graph,

@@ -6,6 +6,7 @@ import json
 
 import aiohttp
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import empty_image, load_image, node, prefix, save
 from tests.conformance.pictures import opened, png

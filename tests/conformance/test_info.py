@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import WIDTH_CONFIG
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import SlowGraph, preview, save
 from tests.conformance.recorder import QUIET, Recorder, Run

@@ -13,6 +13,7 @@ import struct
 from typing import Any
 
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import text_to_image
 from tests.conformance.pictures import opened

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import CHANCE, SlowGraph, empty_image, failing, node, preview, save
 from tests.conformance.recorder import QUIET, Recorder

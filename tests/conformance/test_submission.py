@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+
 from tests.conformance.client import Client
 from tests.conformance.graphs import CHANCE, branches, preview, save
 from tests.conformance.recorder import QUIET, Recorder

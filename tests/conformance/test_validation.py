@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+
 from tests.conformance.client import Client, Reply
 from tests.conformance.graphs import (
     WIDTH_CONFIG,

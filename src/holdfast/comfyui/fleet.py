@@ -274,11 +274,12 @@ class Fleet:
         if finding.condition is not Condition.WELL:
             self._down(place, permit, finding.words, at_once=True)
             if finding.condition is Condition.BUSY:
-                place.down_since = self._clock()  # it answers: nobody gives it up for that
+                place.down_since = None  # it answers: nobody gives it up for that
             return
         place.circuit.success(permit, self._clock())
-        if place.down_since is not None:
+        if place.out:
             self._emit(events.ServerUp(place.name))
+        place.out = False
         place.well, place.reserved, place.down_since = True, finding.reserved, None
         if finding.reserved is None:
             place.suspect = False
@@ -297,6 +298,8 @@ class Fleet:
         place.well = False
         if place.down_since is None:
             place.down_since = now
+        if not place.out:
+            place.out = True
             self._emit(events.ServerDown(place.name, reason, place.circuit.retry_after(now)))
         self._changed.set()
 

@@ -38,7 +38,10 @@ class Place:
     """The key of the one job that may go there, because it will find itself there."""
     alien: str = ""
     """Why it is no ComfyUI, if it has never been one."""
+    out: bool = False
+    """Whether people were told that it gets no jobs."""
     down_since: float | None = None
+    """Since when it does not answer; None if it does, or was never asked."""
     runs: tuple[str, float] | None = None
     """Somebody else's job that was seen running, and since when."""
     permit: Permit | None = None

@@ -8,7 +8,6 @@ from threading import Thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.comfyui.standin.fake_context import FakeServer
 
 from holdfast.comfyui.standin.memory import (
     GIB,
@@ -20,6 +19,7 @@ from holdfast.comfyui.standin.memory import (
     weights_key,
 )
 from holdfast.comfyui.standin.node import NodeError
+from tests.comfyui.standin.fake_context import FakeServer
 
 SIZES = st.integers(1, 12 * GIB)
 

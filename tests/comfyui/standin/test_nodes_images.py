@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
-from tests.comfyui.standin.fake_context import FakeServer
 
 from holdfast.comfyui.standin.node import NodeError
 from holdfast.comfyui.standin.nodes import CATALOG
+from tests.comfyui.standin.fake_context import FakeServer
 
 LOAD = CATALOG["LoadImage"]
 

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.comfyui.standin.fake_context import FakeServer
 
 from holdfast.comfyui.standin.memory import GIB, GraphicsMemory
 from holdfast.comfyui.standin.node import Interrupted, NodeError
 from holdfast.comfyui.standin.nodes import CATALOG
+from tests.comfyui.standin.fake_context import FakeServer
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.comfyui.standin.fake_context import FakeServer
 
 from holdfast.comfyui.standin.mp4 import mux_jpegs
 from holdfast.comfyui.standin.node import NodeError
 from holdfast.comfyui.standin.nodes.naming import save_place
 from holdfast.comfyui.standin.nodes.saving import SOFTWARE
+from tests.comfyui.standin.fake_context import FakeServer
 
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl"}
 ANIMATION = {"filename_prefix": "clip", "fps": 10.0}

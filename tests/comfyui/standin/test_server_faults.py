@@ -6,9 +6,9 @@ import time
 
 import aiohttp
 import pytest
-from tests.comfyui.standin.tiny import graph, running, sampled
 
 from holdfast.comfyui.standin import Fault
+from tests.comfyui.standin.tiny import graph, running, sampled
 
 QUICK = aiohttp.ClientTimeout(total=0.15)
 

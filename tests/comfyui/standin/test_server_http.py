@@ -5,6 +5,7 @@ import io
 import aiohttp
 import pytest
 from PIL import Image
+
 from tests.comfyui.standin.tiny import graph, running, sampled
 
 TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"

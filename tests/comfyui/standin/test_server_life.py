@@ -11,10 +11,10 @@ import time
 
 import aiohttp
 import pytest
-from tests.comfyui.standin.tiny import CATALOG, graph, running, sampled, standin
 
 from holdfast.comfyui.standin import StandIn, StandInConfig
 from holdfast.errors import BadInputError
+from tests.comfyui.standin.tiny import CATALOG, graph, running, sampled, standin
 
 
 def test_it_starts_at_once_and_leaves_nothing_behind():

@@ -6,9 +6,9 @@ import json
 import aiohttp
 import pytest
 from PIL import Image
-from tests.comfyui.standin.tiny import Client
 
 from holdfast.comfyui.standin import Fault, StandIn, StandInConfig, wire
+from tests.comfyui.standin.tiny import Client
 
 
 @contextlib.asynccontextmanager

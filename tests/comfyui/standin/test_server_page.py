@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from tests.comfyui.standin.tiny import graph, running
 
 

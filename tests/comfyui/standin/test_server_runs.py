@@ -1,9 +1,9 @@
 """What a run says, to whom, in which order, and what is kept of it."""
 
 import pytest
-from tests.comfyui.standin.tiny import graph, running, sampled
 
 from holdfast.comfyui.standin import StandInConfig
+from tests.comfyui.standin.tiny import graph, running, sampled
 
 START = ["status", "status", "status", "execution_start", "execution_cached"]
 END = ["status", "executing"]

@@ -5,9 +5,9 @@ import socket
 
 import aiohttp
 import pytest
-from tests.comfyui.standin.tiny import graph, running, sampled
 
 from holdfast.comfyui.standin import Fault
+from tests.comfyui.standin.tiny import graph, running, sampled
 
 UPGRADE = (
     b"GET /ws?clientId=slow HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
