@@ -221,12 +221,13 @@ class AttemptRun:
         return verdict
 
     async def _look(self, watch: Watch) -> None:
+        asked = self._clock()
         try:
             queue, entry = await self._server.look(self._ours.prompt_id)
         except RefusedError:
             watch.refused(self._clock())
         except ServerCallError:
-            watch.silent(self._clock())
+            watch.silent(self._clock(), asked)
         else:
             watch.looked(queue, entry, self._clock())
             self._known_as(watch.prompt_id, watch)

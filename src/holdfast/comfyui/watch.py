@@ -158,11 +158,11 @@ class Watch:
         else:
             self._decide(Outcome.DIED, "the server went away during the submission")
 
-    def silent(self, now: float) -> None:
-        """A look timed out, broke off or was answered with nonsense."""
+    def silent(self, now: float, asked: float | None = None) -> None:
+        """A look that began at ``asked`` timed out, broke off or was answered with nonsense."""
         self._wants.discard(Want.LOOK)
         if self._look_failing_since is None:
-            self._look_failing_since = now
+            self._look_failing_since = now if asked is None else asked
         speaks = self._silence.running and self._silence.lasted(now) < self.patience.unanswered
         if now - self._look_failing_since < self.patience.unanswered or speaks:
             # A node that hogs the process starves HTTP; as long as it gets on, nothing is wrong.
