@@ -195,9 +195,9 @@ def test_one_servers_wish_to_wait_past_the_deadline_does_not_keep_the_job_from_o
 
 
 def test_a_job_under_which_servers_keep_dying_is_stopped():
-    deaths = [failed(FailureKind.SERVER_DIED, each, node_id="5") for each in (A, B, A, B)]
-    again(*deaths[:3])
-    assert "4 servers died" in given_up(*deaths).words
+    deaths = [failed(FailureKind.SERVER_DIED, each, node_id="5") for each in (A, B) * 4]
+    again(*deaths[:7])
+    assert "8 servers died" in given_up(*deaths).words
 
 
 def test_servers_that_die_while_the_job_waits_are_not_held_against_it():

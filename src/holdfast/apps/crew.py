@@ -47,6 +47,8 @@ class Machine:
     options: tuple[str, ...] = ()
     port: int = 0
     strikes: list[Strike] = field(default_factory=list)
+    killed: bool = False
+    """Whether this process was ended by `kill`, and not by somebody else."""
     _process: subprocess.Popen[str] | None = None
     _seen: int = 0
 
@@ -80,6 +82,7 @@ class Machine:
         log = (self.folder / "log.txt").open("a", encoding="utf-8")
         with log:
             self._process = _spawn(command, log)
+        self.killed = False
         self._seen = 0
         line = await asyncio.wait_for(asyncio.to_thread(self._first_line), START_SECONDS)
         address = next((word for word in line.split() if word.startswith("http://")), "")
@@ -117,6 +120,7 @@ class Machine:
 
     def kill(self) -> None:
         """SIGKILL: gone at once, with all it had in memory."""
+        self.killed = self.killed or self.running
         self._signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
         if self._process is not None:
             self._process.wait()

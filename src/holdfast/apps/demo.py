@@ -27,12 +27,7 @@ from holdfast.apps.demo_record import Record, mended
 from holdfast.apps.demo_script import ALPHA, BETA, BY_THE_DEMO, GAMMA, WORDS
 from holdfast.apps.exits import Exit
 from holdfast.apps.screen import Screen, screen_for
-from holdfast.comfyui import (
-    ComfyUI,
-    ComfyUIError,
-    Patience,
-    Workflow,
-)
+from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, Workflow
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.standin.faults import KINDS, STANDING
 from holdfast.errors import BadInputError
@@ -89,6 +84,8 @@ async def _show(folder: Path, *, seed: int) -> Exit:
                 patience=PATIENCE,
                 call_seconds=2.0,
                 canary_seconds=2.0,
+                # One job may meet a dozen faults here; real servers are not so inventive.
+                limits=Limits(node_attempts=40, deaths=40),
                 reach_seconds=40.0,
                 on_event=listen,
             ) as comfy:
@@ -120,6 +117,8 @@ class Show:
         self.machines = machines
         self._record = record
         self.asked = 0
+        self.meddled = False
+        """Whether somebody else killed one of our servers: then not every fault can be shown."""
         self.done: list[Strike] = []
         """What the operator did, as strikes."""
         self._session = session
@@ -210,6 +209,7 @@ class Show:
                 self._screen.say(f"operator: the worker of {machine.name} is dead, restarting it")
                 machine.kill()
             if not machine.running:
+                self.meddled = self.meddled or not machine.killed
                 await asyncio.sleep(1.5)
                 await begin(machine, self._screen)
 
@@ -263,5 +263,7 @@ def _tell(show: Show, account: Account, record: Record, pictures: Path, seconds:
     if show.missing:
         out.write(f"NOT SHOWN: these faults did not strike: {', '.join(sorted(show.missing))}\n")
     out.flush()
-    complete = not lost and not show.missing and len(files) == len(account.delivered)
+    complete = (
+        not lost and (show.meddled or not show.missing) and len(files) == len(account.delivered)
+    )
     return Exit.OK if complete else Exit.SOME_FAILED

@@ -65,8 +65,11 @@ class AttemptRun:
         self._previews = previews
         self._clock = clock
         self._ear = Ear(self._server, previews=previews)
-        self._ours = place.leftover_of(job.key) or Submission(
-            job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex
+        self._left = place.leftover_of(job.key)
+        self._ours = (
+            Submission(job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex)
+            if self._left is None
+            else self._left.submission
         )
         self._may_be_there = False
         self._node: str | None = None
@@ -115,6 +118,7 @@ class AttemptRun:
         del self.place.leftovers[self._ours.token]
         if not found and self._ours.token not in listed:
             self._ours = Submission(self.job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex)
+            self._left = None
             return None
         self._may_be_there = True
         self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number, joined=True))
@@ -274,6 +278,9 @@ class AttemptRun:
         server = self.place.name
         entry = verdict.entry
         if entry is not None and entry.ending is Ending.INTERRUPTED:
+            if self._left is not None and self._left.interrupted:
+                words = "our own interrupt, sent when the job had stalled, took effect late"
+                return Failure(FailureKind.LOST, words, server, category=ErrorCategory.SYSTEM)
             fault = verdict.fault or NodeFault(None, None)
             at = node_name(fault.node_id, fault.node_type)
             return Failure(
@@ -310,7 +317,8 @@ class AttemptRun:
         if not self._may_be_there:
             return
         # Noted first: a cancellation may come while it is being taken back.
-        left = Leftover(self.job.key, self.job.name, self._ours)
+        joins = 0 if self._left is None else self._left.joins + 1
+        left = Leftover(self.job.key, self.job.name, self._ours, joins, interrupted=True)
         self.place.leftovers[self._ours.token] = left
         became = await withdraw(self._server, self._ours, seconds=3.0)
         if became.clean:

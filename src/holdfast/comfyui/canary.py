@@ -44,11 +44,12 @@ async def worker_answers(server: Server, *, seconds: float = 5.0) -> float | Non
     """
     ours = Submission(str(uuid.uuid4()), uuid.uuid4().hex, uuid.uuid4().hex)
     started = time.monotonic()
-    answer = await server.submit(submission_body(GRAPH, ours), seconds=seconds)
-    if answer.status != 200:
-        return None
     finished = False
     try:
+        answer = await server.submit(submission_body(GRAPH, ours), seconds=seconds)
+        if answer.status != 200:
+            finished = True
+            return None
         while time.monotonic() - started < seconds:
             await asyncio.sleep(0.02)
             entry = await server.history(ours.prompt_id)

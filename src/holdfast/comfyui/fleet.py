@@ -11,29 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from holdfast.comfyui import events
 from holdfast.comfyui.failures import Failure, FailureKind
 from holdfast.comfyui.place import Place
 from holdfast.comfyui.probe import Condition, Finding, examine
-from holdfast.comfyui.server import (
-    NoRouteError,
-    NotComfyUIAnswerError,
-    RefusedError,
-    Server,
-    ServerCallError,
-)
+from holdfast.comfyui.server import NotComfyUIAnswerError, Server, ServerCallError
 from holdfast.comfyui.withdraw import Withdrawal, withdraw
 from holdfast.errors import ErrorCategory
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
+
+log = logging.getLogger(__name__)
 
 BREAKER = CircuitSettings(
     failure_threshold=2, open_seconds=1.0, open_growth=1.6, open_maximum=30.0, probe_seconds=120.0
 )
 """Short openings: a probe costs one small call, and a restarted ComfyUI is up in seconds."""
 
+PROBE_SECONDS = 90.0
+"""How long a probe may take in all."""
 INTRODUCTION_SECONDS = 0.25
 """How long the first jobs wait for all servers to answer once."""
 
@@ -42,6 +42,20 @@ _AT_ONCE = frozenset({FailureKind.SERVER_DIED, FailureKind.UNREACHABLE, FailureK
 _BY_COUNT = frozenset(
     {FailureKind.SERVER_ERROR, FailureKind.NEVER_ACCEPTED, FailureKind.NOT_COMFYUI}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a waiting job would take."""
+
+    job_key: str
+    never: frozenset[str]
+    not_now: frozenset[str]
+
+    def allows(self, place: Place) -> bool:
+        """Whether the job would take this place now."""
+        mine = place.reserved in (None, self.job_key)
+        return mine and place.name not in self.never and place.name not in self.not_now
 
 
 class Fleet:
@@ -66,8 +80,8 @@ class Fleet:
         self._clock = clock
         self._changed = asyncio.Event()
         self._turns = 0
-        self._line: dict[int, tuple[str, frozenset[str]]] = {}
-        """Who waits: by turn, the job's key and the servers it does not want now."""
+        self._line: dict[int, _Wish] = {}
+        """Who waits, by turn."""
         self._probes: set[asyncio.Task[None]] = set()
 
     @property
@@ -93,22 +107,32 @@ class Fleet:
             wait: seconds to leave the avoided ones alone.
         """
         until = self._clock() + wait
+        hopeless_since: float | None = None
         try:
             while True:
                 self._changed.clear()
                 now = self._clock()
                 able = [each for each in self.places if each.name not in never and not each.alien]
                 hot = avoid if now < until else frozenset()
-                self._line[turn] = job_key, never | hot
+                self._line[turn] = _Wish(job_key, never, hot)
                 place = self._best(able, avoid, turn)
                 if place is not None:
                     return self._take(place)
-                if not able or self._all_down(able, now):
+                if not able:
                     return self._no_server(never)
+                if not all(self._is_down(place) for place in able):
+                    hopeless_since = None
+                elif hopeless_since is None:
+                    hopeless_since = now
+                elif now - hopeless_since >= self.reach_seconds:
+                    if self._asked_since(able, hopeless_since + self.reach_seconds):
+                        return self._no_server(never)
+                    self._start_probes(able, force=True)  # a last question before giving up
                 self._start_probes(able)
                 await self._wait_for_change(able, until if hot else None)
         finally:
             self._line.pop(turn, None)
+            self._changed.set()
 
     def release(self, place: Place) -> None:
         """Give a place back; others may have it."""
@@ -168,21 +192,20 @@ class Fleet:
     def _best(self, able: list[Place], avoid: frozenset[str], turn: int) -> Place | None:
         if any(self._introduces_itself(place) for place in able):
             return None
-        job_key, unwanted = self._line[turn]
+        wish = self._line[turn]
         free = [
             place
             for place in able
             if place.well
             and not place.busy
             and place.probing is None
-            and place.name not in unwanted
-            and place.reserved in (None, job_key)
+            and wish.allows(place)
             and place.circuit.state(self._clock()) is CircuitState.CLOSED
             and not self._promised(place, turn)
         ]
         return min(
             free,
-            key=lambda each: (each.reserved != job_key, each.name in avoid, each.used),
+            key=lambda each: (each.name in avoid, each.reserved != wish.job_key, each.used),
             default=None,
         )
 
@@ -199,21 +222,20 @@ class Fleet:
 
     def _promised(self, place: Place, turn: int) -> bool:
         """Whether somebody who waits longer would take this place."""
-        return any(
-            other < turn and place.name not in unwanted and place.reserved in (None, key)
-            for other, (key, unwanted) in self._line.items()
-        )
+        return any(other < turn and wish.allows(place) for other, wish in self._line.items())
 
     def _take(self, place: Place) -> Place:
         place.busy, place.reserved = True, None
         place.permit = place.circuit.admit(self._clock())
         place.used += 1
+        self._changed.set()  # who stood behind us may now look at the other places
         return place
 
-    def _all_down(self, able: list[Place], now: float) -> bool:
-        since = [place.down_since for place in able]
-        down = all(each is not None and now - each >= self.reach_seconds for each in since)
-        return down and not any(place.busy for place in able)
+    def _is_down(self, place: Place) -> bool:
+        return place.down_since is not None and not place.busy
+
+    def _asked_since(self, able: list[Place], moment: float) -> bool:
+        return all(each.probing is None and each.asked_at >= moment for each in able)
 
     async def _wait_for_change(self, able: list[Place], until: float | None) -> None:
         now = self._clock()
@@ -229,54 +251,56 @@ class Fleet:
 
     # Probing ----------------------------------------------------------------------------
 
-    def _start_probes(self, able: list[Place]) -> None:
+    def _start_probes(self, able: list[Place], *, force: bool = False) -> None:
+        now = self._clock()
         for place in able:
-            if place.reserved is not None and not self._waits(place.reserved):
+            if place.reserved is not None and not self.wants(place.reserved, place):
                 place.reserved, place.well = None, False  # it got what it wanted elsewhere
-            if place.well or place.busy or place.probing is not None:
+            due = force or place.circuit.retry_after(now) <= 0
+            if place.well or place.busy or place.probing is not None or not due:
                 continue
-            permit = place.circuit.admit(self._clock())
-            if permit is not None:
-                place.probing = self._clock()
-                task = asyncio.create_task(self._probe(place, permit))
-                self._probes.add(task)
-                task.add_done_callback(self._probes.discard)
+            place.probing = place.asked_at = now
+            task = asyncio.create_task(self._probe(place))
+            self._probes.add(task)
+            task.add_done_callback(self._probes.discard)
 
-    async def _probe(self, place: Place, permit: Permit) -> None:
+    async def _probe(self, place: Place) -> None:
         try:
-            finding = await examine(
-                place,
-                now=self._clock(),
-                canary_seconds=self._canary_seconds,
-                patience_seconds=self._patience_seconds,
-                waits=self._waits,
-            )
+            async with asyncio.timeout(PROBE_SECONDS):
+                finding = await examine(
+                    place,
+                    self,
+                    now=self._clock(),
+                    canary_seconds=self._canary_seconds,
+                    patience_seconds=self._patience_seconds,
+                )
         except NotComfyUIAnswerError as error:
             if place.known:
                 # A proxy may say anything while the server behind it is away.
-                self._down(place, permit, str(error), at_once=True)
+                self._down(place, None, str(error), at_once=True)
             else:
                 place.alien = str(error)
                 self._emit(events.ServerDown(place.name, str(error), float("inf")))
-        except ServerCallError as error:
-            self._down(
-                place, permit, str(error), at_once=isinstance(error, RefusedError | NoRouteError)
-            )
+        except (ServerCallError, TimeoutError) as error:
+            words = str(error) or f"it did not answer within {PROBE_SECONDS:g} s"
+            self._down(place, None, words, at_once=True)
+        except Exception as error:
+            log.exception("a probe of %s failed", place.name)
+            self._down(place, None, f"it could not be examined: {error}", at_once=True)
         else:
-            self._found(place, permit, finding)
+            self._found(place, finding)
         finally:
-            place.circuit.abandon(permit, self._clock())
             place.probing = None
             self._changed.set()
 
-    def _found(self, place: Place, permit: Permit, finding: Finding) -> None:
+    def _found(self, place: Place, finding: Finding) -> None:
         place.known = True
         if finding.condition is not Condition.WELL:
-            self._down(place, permit, finding.words, at_once=True)
+            self._down(place, None, finding.words, at_once=True)
             if finding.condition is Condition.BUSY:
                 place.down_since = None  # it answers: nobody gives it up for that
             return
-        place.circuit.success(permit, self._clock())
+        place.circuit.close(self._clock())
         if place.out:
             self._emit(events.ServerUp(place.name))
         place.out = False
@@ -284,8 +308,16 @@ class Fleet:
         if finding.reserved is None:
             place.suspect = False
 
-    def _waits(self, job_key: str) -> bool:
-        return any(key == job_key for key, _unwanted in self._line.values())
+    def wants(self, job_key: str, place: Place) -> bool:
+        """Whether the job waits for a place, and would take this one sooner or later."""
+        return any(
+            wish.job_key == job_key and place.name not in wish.never for wish in self._line.values()
+        )
+
+    def has_only(self, job_key: str, place: Place) -> bool:
+        """Whether there is no other server for the job."""
+        never = {name for w in self._line.values() if w.job_key == job_key for name in w.never}
+        return all(other is place or other.alien or other.name in never for other in self.places)
 
     def _down(self, place: Place, permit: Permit | None, reason: str, *, at_once: bool) -> None:
         now = self._clock()

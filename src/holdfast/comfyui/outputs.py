@@ -21,6 +21,7 @@ import re
 import tempfile
 import time
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,7 +135,7 @@ async def fetch(
         if announced is not None and size < announced:
             raise _damaged(server.name, ref, f"only {size:,} of {announced:,} bytes came")
         # Decoding and fsync take their time; other jobs' sockets must not wait for them.
-        return await asyncio.to_thread(
+        return await _to_the_end(
             _finish_here,
             part,
             size,
@@ -154,6 +155,20 @@ def _write(part: IO[bytes], chunk: bytes, folder: Path | None) -> None:
         raise BadInputError(
             f"output folder {str(folder)!r}: cannot write there: {reason}"
         ) from None
+
+
+async def _to_the_end(
+    function: Callable[..., OutputFile], *args: Any, **settings: Any
+) -> OutputFile:
+    """Run in a thread; if cancelled meanwhile, leave no file behind that nobody knows of."""
+    task = asyncio.create_task(asyncio.to_thread(function, *args, **settings))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if task.exception() is None and (path := task.result().path) is not None:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _finish_here(*args: Any, folder: Path | None, **settings: Any) -> OutputFile:

@@ -16,6 +16,10 @@ class Leftover:
     job_key: str
     job_name: str
     submission: Submission
+    joins: int = 0
+    """How often the job has come back to it already."""
+    interrupted: bool = False
+    """Whether an interrupt of ours may still take effect on it."""
 
 
 @dataclass(slots=True)
@@ -32,6 +36,8 @@ class Place:
     """Whether a job of ours is there."""
     probing: float | None = None
     """Since when it is being examined; None if it is not."""
+    asked_at: float = float("-inf")
+    """When the last examination began."""
     suspect: bool = False
     """It stalled: only a worker that finishes something brings it back."""
     reserved: str | None = None
@@ -56,7 +62,7 @@ class Place:
         """The server as it is shown to people."""
         return self.server.name
 
-    def leftover_of(self, job_key: str) -> Submission | None:
+    def leftover_of(self, job_key: str) -> Leftover | None:
         """The submission of a job that may still be here, if there is one."""
-        found = [each.submission for each in self.leftovers.values() if each.job_key == job_key]
+        found = [each for each in self.leftovers.values() if each.job_key == job_key]
         return found[-1] if found else None

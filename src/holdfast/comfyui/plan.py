@@ -39,7 +39,7 @@ _SERVERS_FAULT = frozenset(
 class Limits:
     """How much to try before giving up."""
 
-    node_attempts: int = 6
+    node_attempts: int = 8
     """Attempts of one job that may end in errors of its nodes or outputs, over all servers.
     What lies in one server, such as a full disk, does not count; an error that repeats ends it
     sooner."""
@@ -47,7 +47,7 @@ class Limits:
     """Attempts on one server that may run out of memory: unchanged, after unloading, once more."""
     interruptions: int = 3
     """How often somebody may interrupt a job before it is taken as meant."""
-    deaths: int = 4
+    deaths: int = 8
     """Servers that may die or stall while they run this job, before it is held to be the cause."""
     server: Retry = field(
         default_factory=lambda: Retry(30, Backoff(0.5, maximum=15.0, base=1.6, jitter=0.25))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from holdfast.comfyui.canary import worker_answers
-from holdfast.comfyui.place import Place
+from holdfast.comfyui.place import Leftover, Place
 from holdfast.comfyui.replies import Queue
-from holdfast.comfyui.withdraw import withdraw
+from holdfast.comfyui.withdraw import Withdrawal, withdraw
 
 
 class Condition(StrEnum):
@@ -31,22 +31,27 @@ class Finding:
     """The key of a waiting job whose own submission is still there: only it may go there."""
 
 
+class Waiting(Protocol):
+    """What the fleet knows of the jobs that wait."""
+
+    def wants(self, job_key: str, place: Place) -> bool:
+        """Whether the job waits for a place, and would take this one."""
+
+    def has_only(self, job_key: str, place: Place) -> bool:
+        """Whether there is no other server for the job."""
+
+
 async def examine(
-    place: Place,
-    *,
-    now: float,
-    canary_seconds: float,
-    patience_seconds: float,
-    waits: Callable[[str], bool],
+    place: Place, waiting: Waiting, *, now: float, canary_seconds: float, patience_seconds: float
 ) -> Finding:
     """Find out whether a server may get a job.
 
     Args:
         place: the server.
+        waiting: the jobs that wait, some of which may have left a submission here.
         now: the present, in the fleet's seconds.
         canary_seconds: how long an idle server may take for a tiny graph.
         patience_seconds: how long somebody else's job may run before the worker is held for dead.
-        waits: whether the job with this key waits for a place, and so may join itself here.
 
     Raises:
         ServerCallError: the server could not be asked.
@@ -54,16 +59,31 @@ async def examine(
     if not place.known:
         await place.server.system_stats()
     queue = await place.server.queue()
-    there = {item.token for item in (*queue.running, *queue.pending)}
     for token, left in list(place.leftovers.items()):
-        if waits(left.job_key):
-            if token in there:
+        if waiting.wants(left.job_key, place):
+            if await _may_join(place, queue, left, waiting):
                 return Finding(Condition.WELL, reserved=left.job_key)
-        elif (await withdraw(place.server, left.submission, seconds=3.0)).clean:
+            continue
+        became = await withdraw(place.server, left.submission, seconds=3.0)
+        if became is Withdrawal.UNREACHABLE:
+            return Finding(Condition.ILL, "it has stopped answering")
+        if became.clean:
             place.leftovers.pop(token, None)
     if not place.suspect:
         return Finding(Condition.WELL)
     return await _suspect(place, queue, now, canary_seconds, patience_seconds)
+
+
+async def _may_join(place: Place, queue: Queue, left: Leftover, waiting: Waiting) -> bool:
+    """Whether a job should go back to its own submission here, instead of being run again."""
+    entry = await place.server.history(left.submission.prompt_id)
+    if entry is not None and entry.token == left.submission.token:
+        return True
+    listed = {item.token for item in (*queue.running, *queue.pending)}
+    if left.submission.token not in listed:
+        return not place.suspect  # the attempt will find it gone, and submit it again
+    # Where a job has stalled it may stall again: once, and only if it has nowhere else to go.
+    return not place.suspect or (left.joins == 0 and waiting.has_only(left.job_key, place))
 
 
 async def _suspect(
