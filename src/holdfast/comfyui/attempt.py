@@ -164,12 +164,9 @@ class AttemptRun:
         graph = workflow.to_api()
         self._may_be_there = True
         try:
-            answer = await self._server.submit(
-                submission_body(graph, self._ours),
-                seconds=max(30.0, self._server.call_seconds)
-                if self._patience.unanswered >= 30.0
-                else self._patience.unanswered,
-            )
+            # A busy server may take its time over a large graph; a short patience is kept to.
+            seconds = min(max(30.0, self._server.call_seconds), self._patience.unanswered)
+            answer = await self._server.submit(submission_body(graph, self._ours), seconds=seconds)
         except (RefusedError, NoRouteError, NotComfyUIAnswerError):
             self._may_be_there = False
             raise

@@ -154,6 +154,8 @@ class ComfyUI:
             ComfyUIError: it could not be made; the subclass says how it ended, and the error
                 carries category, node, server and attempts.
         """
+        fleet, _session = self._ready()
+        turn = fleet.next_turn()  # before anything is awaited: what was asked first comes first
         workflow = workflow.with_inputs(inputs or {})
         label = name or workflow.name
         job = Job(
@@ -166,7 +168,8 @@ class ComfyUI:
         )
         course = Course(
             job,
-            self._ready()[0],
+            fleet,
+            turn,
             limits=self._limits,
             patience=self._patience,
             emit=self._emit,

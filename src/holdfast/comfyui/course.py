@@ -32,6 +32,7 @@ class Course:
         self,
         job: Job,
         fleet: Fleet,
+        turn: int,
         *,
         limits: Limits,
         patience: Patience,
@@ -48,7 +49,7 @@ class Course:
         self._previews = previews
         self._deadline = deadline
         self._began = time.monotonic()
-        self._turn = fleet.next_turn()
+        self._turn = turn
         self._failures: list[Failure] = []
         self._notes: list[str] = []
         self._step = Again("first attempt")
