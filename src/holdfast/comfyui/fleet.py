@@ -23,7 +23,7 @@ from holdfast.comfyui.probe import Condition, Finding, examine
 from holdfast.comfyui.server import NotComfyUIAnswerError, Server, ServerCallError
 from holdfast.comfyui.withdraw import Withdrawal, withdraw
 from holdfast.errors import ErrorCategory
-from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
+from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +148,9 @@ class Fleet:
         kind = failure.kind if failure is not None else None
         if failure is not None and kind in _AT_ONCE:
             place.suspect = place.suspect or kind is FailureKind.STALLED
-            self._down(place, place.permit, failure.message, at_once=True)
+            self._down(place, failure.message, at_once=True)
         elif failure is not None and kind in _BY_COUNT:
-            self._down(place, place.permit, failure.message, at_once=False)
+            self._down(place, failure.message, at_once=False)
         elif place.permit is not None:
             place.circuit.success(place.permit, self._clock())
             place.suspect = False
@@ -198,7 +198,7 @@ class Fleet:
             for place in able
             if place.well
             and not place.busy
-            and place.probing is None
+            and not place.probing
             and wish.allows(place)
             and place.circuit.state(self._clock()) is CircuitState.CLOSED
             and not self._promised(place, turn)
@@ -212,12 +212,11 @@ class Fleet:
     def _introduces_itself(self, place: Place) -> bool:
         # At the start all servers get a moment to answer, so that the order given decides, and
         # not which of them was faster by a millisecond.
-        since = place.probing
         return (
-            not place.known
+            place.probing
+            and not place.known
             and place.down_since is None
-            and since is not None
-            and self._clock() - since < INTRODUCTION_SECONDS
+            and self._clock() - place.asked_at < INTRODUCTION_SECONDS
         )
 
     def _promised(self, place: Place, turn: int) -> bool:
@@ -235,7 +234,7 @@ class Fleet:
         return place.down_since is not None and not place.busy
 
     def _asked_since(self, able: list[Place], moment: float) -> bool:
-        return all(each.probing is None and each.asked_at >= moment for each in able)
+        return all(not each.probing and each.asked_at >= moment for each in able)
 
     async def _wait_for_change(self, able: list[Place], until: float | None) -> None:
         now = self._clock()
@@ -257,9 +256,9 @@ class Fleet:
             if place.reserved is not None and not self.wants(place.reserved, place):
                 place.reserved, place.well = None, False  # it got what it wanted elsewhere
             due = force or place.circuit.retry_after(now) <= 0
-            if place.well or place.busy or place.probing is not None or not due:
+            if place.well or place.busy or place.probing or not due:
                 continue
-            place.probing = place.asked_at = now
+            place.probing, place.asked_at = True, now
             task = asyncio.create_task(self._probe(place))
             self._probes.add(task)
             task.add_done_callback(self._probes.discard)
@@ -277,26 +276,26 @@ class Fleet:
         except NotComfyUIAnswerError as error:
             if place.known:
                 # A proxy may say anything while the server behind it is away.
-                self._down(place, None, str(error), at_once=True)
+                self._down(place, str(error), at_once=True)
             else:
                 place.alien = str(error)
                 self._emit(events.ServerDown(place.name, str(error), float("inf")))
         except (ServerCallError, TimeoutError) as error:
             words = str(error) or f"it did not answer within {PROBE_SECONDS:g} s"
-            self._down(place, None, words, at_once=True)
+            self._down(place, words, at_once=True)
         except Exception as error:
             log.exception("a probe of %s failed", place.name)
-            self._down(place, None, f"it could not be examined: {error}", at_once=True)
+            self._down(place, f"it could not be examined: {error}", at_once=True)
         else:
             self._found(place, finding)
         finally:
-            place.probing = None
+            place.probing = False
             self._changed.set()
 
     def _found(self, place: Place, finding: Finding) -> None:
         place.known = True
         if finding.condition is not Condition.WELL:
-            self._down(place, None, finding.words, at_once=True)
+            self._down(place, finding.words, at_once=True)
             if finding.condition is Condition.BUSY:
                 place.down_since = None  # it answers: nobody gives it up for that
             return
@@ -319,12 +318,12 @@ class Fleet:
         never = {name for w in self._line.values() if w.job_key == job_key for name in w.never}
         return all(other is place or other.alien or other.name in never for other in self.places)
 
-    def _down(self, place: Place, permit: Permit | None, reason: str, *, at_once: bool) -> None:
+    def _down(self, place: Place, reason: str, *, at_once: bool) -> None:
         now = self._clock()
         if at_once:
             place.circuit.trip(now)
-        elif permit is not None:
-            place.circuit.failure(permit, now)
+        elif place.permit is not None:
+            place.circuit.failure(place.permit, now)
         if place.circuit.state(now) is CircuitState.CLOSED:
             return
         place.well = False

@@ -21,7 +21,7 @@ import re
 import tempfile
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,22 +68,29 @@ def content_key(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@contextlib.contextmanager
+def _writing(folder: Path | None) -> Iterator[None]:
+    """Turn this machine's own trouble with writing into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInputError(
+            f"output folder {str(folder)!r}: cannot write there: {reason}"
+        ) from None
+
+
 def prepare_folder(folder: Path) -> Path:
     """Make the output folder and prove that it can be written to.
 
     Raises:
         BadInputError: it cannot be made or written; the message says why.
     """
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         _sweep(folder)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInputError(
-            f"output folder {str(folder)!r}: cannot write there: {reason}"
-        ) from None
     return folder.resolve()
 
 
@@ -127,7 +134,8 @@ async def fetch(
                     if size > limit:
                         raise _damaged(server.name, ref, f"it is larger than {limit:,} bytes")
                     digest.update(chunk)
-                    _write(part, chunk, folder)
+                    with _writing(folder):
+                        part.write(chunk)
         except AnswerError as error:
             if error.status in (400, 403, 404):
                 raise _missing(server.name, ref) from None
@@ -136,7 +144,7 @@ async def fetch(
             raise _damaged(server.name, ref, f"only {size:,} of {announced:,} bytes came")
         # Decoding and fsync take their time; other jobs' sockets must not wait for them.
         return await _to_the_end(
-            _finish_here,
+            _finish,
             part,
             size,
             digest.hexdigest(),
@@ -145,16 +153,6 @@ async def fetch(
             folder=folder,
             name=name,
         )
-
-
-def _write(part: IO[bytes], chunk: bytes, folder: Path | None) -> None:
-    try:
-        part.write(chunk)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInputError(
-            f"output folder {str(folder)!r}: cannot write there: {reason}"
-        ) from None
 
 
 async def _to_the_end(
@@ -171,16 +169,6 @@ async def _to_the_end(
         raise
 
 
-def _finish_here(*args: Any, folder: Path | None, **settings: Any) -> OutputFile:
-    try:
-        return _finish(*args, folder=folder, **settings)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInputError(
-            f"output folder {str(folder)!r}: cannot write there: {reason}"
-        ) from None
-
-
 def _finish(
     part: IO[bytes],
     size: int,
@@ -191,20 +179,21 @@ def _finish(
     folder: Path | None,
     name: str,
 ) -> OutputFile:
-    part.flush()
-    try:
-        checked = content.check(part, size, ref.filename)
-    except content.DamagedError as error:
-        raise _damaged(server, ref, str(error)) from None
-    data, path = None, None
-    filename = name + checked.suffix
-    if folder is None:
-        part.seek(0)
-        data = part.read()
-    else:
-        os.fsync(part.fileno())
-        path = _place(Path(part.name), folder, name, checked.suffix)
-        filename = path.name
+    with _writing(folder):
+        part.flush()
+        try:
+            checked = content.check(part, size, ref.filename)
+        except content.DamagedError as error:
+            raise _damaged(server, ref, str(error)) from None
+        data, path = None, None
+        filename = name + checked.suffix
+        if folder is None:
+            part.seek(0)
+            data = part.read()
+        else:
+            os.fsync(part.fileno())
+            path = _place(Path(part.name), folder, name, checked.suffix)
+            filename = path.name
     return OutputFile(
         filename=filename,
         node_id=ref.node_id,
@@ -222,13 +211,8 @@ def _finish(
 def _open_part(folder: Path | None, name: str, stack: contextlib.ExitStack) -> IO[bytes]:
     if folder is None:
         return stack.enter_context(tempfile.SpooledTemporaryFile(32 * 2**20))
-    try:
+    with _writing(folder):
         handle, path = tempfile.mkstemp(prefix=f".{name}-", suffix=".part", dir=folder)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadInputError(
-            f"output folder {str(folder)!r}: cannot write there: {reason}"
-        ) from None
     os.close(handle)
     stack.callback(_remove, path)
     return stack.enter_context(Path(path).open("w+b"))

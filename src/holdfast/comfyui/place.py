@@ -34,8 +34,8 @@ class Place:
     """Whether it may get a job without being examined first."""
     busy: bool = False
     """Whether a job of ours is there."""
-    probing: float | None = None
-    """Since when it is being examined; None if it is not."""
+    probing: bool = False
+    """Whether it is being examined."""
     asked_at: float = float("-inf")
     """When the last examination began."""
     suspect: bool = False
