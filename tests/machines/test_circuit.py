@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 
 import pytest
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
+OUTCOMES = ["success", "failure", "ignore", "abandon", "renew"]
 
 
 def circuit(**settings) -> Circuit:
@@ -104,6 +102,14 @@ def test_as_many_good_probes_as_asked_for_close_it():
     assert breaker.state(10.0) is CLOSED
 
 
+def test_good_probes_of_an_earlier_half_open_time_do_not_help_to_close_it():
+    breaker = tripped(success_threshold=2, open_growth=1.0)
+    breaker.success(admitted(breaker, 10.0), 10.0)
+    breaker.failure(admitted(breaker, 10.0), 10.0)
+    breaker.success(admitted(breaker, 20.0), 20.0)
+    assert breaker.state(20.0) is HALF_OPEN
+
+
 def test_one_bad_probe_opens_it_again():
     breaker = tripped(failure_threshold=5)
     breaker.failure(admitted(breaker, 10.0), 10.0)
@@ -135,7 +141,7 @@ def test_hung_probes_never_wedge_it_however_many_there_are():
     assert breaker.state(now) is CLOSED
 
 
-@pytest.mark.parametrize("outcome", ["success", "failure", "abandon"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_the_outcome_of_an_expired_probe_changes_nothing(outcome):
     breaker = tripped()
     late = admitted(breaker, 10.0)
@@ -143,7 +149,7 @@ def test_the_outcome_of_an_expired_probe_changes_nothing(outcome):
     assert breaker.state(15.0) is HALF_OPEN
 
 
-@pytest.mark.parametrize("outcome", ["success", "failure", "abandon"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_probes_outcome_counts_once(outcome):
     breaker = tripped(success_threshold=2)
     probe = admitted(breaker, 10.0)
@@ -152,10 +158,71 @@ def test_a_probes_outcome_counts_once(outcome):
     assert breaker.state(10.0) is HALF_OPEN
 
 
+def test_an_ignored_outcome_frees_the_probes_place_and_proves_nothing():
+    breaker = tripped()
+    assert breaker.ignore(admitted(breaker, 10.0), 10.0)
+    assert breaker.state(10.0) is HALF_OPEN
+    assert breaker.admit(10.0) is not None
+
+
+def test_progress_begins_the_probes_lease_anew():
+    breaker = tripped()
+    probe = admitted(breaker, 10.0)
+    for now in (14.0, 18.0, 22.0):
+        assert breaker.renew(probe, now)
+        assert breaker.admit(now) is None
+    assert breaker.success(probe, 26.9)
+    assert breaker.state(26.9) is CLOSED
+
+
+def test_progress_does_not_raise_an_expired_probe_from_the_dead():
+    breaker = tripped()
+    probe = admitted(breaker, 10.0)
+    assert not breaker.renew(probe, 15.0)
+    assert breaker.admit(15.0) is not None
+
+
+def test_progress_of_a_probe_closes_it_where_that_is_asked_for():
+    breaker = tripped(progress_closes=True)
+    probe = admitted(breaker, 10.0)
+    assert breaker.renew(probe, 11.0)
+    assert breaker.state(11.0) is CLOSED
+    assert not breaker.failure(probe, 12.0)
+    assert breaker.state(12.0) is CLOSED
+
+
+def test_progress_counts_as_one_success_of_several():
+    breaker = tripped(progress_closes=True, success_threshold=2)
+    probe = admitted(breaker, 10.0)
+    assert breaker.renew(probe, 11.0)
+    assert not breaker.renew(probe, 12.0)
+    assert not breaker.success(probe, 12.0)
+    assert breaker.state(12.0) is HALF_OPEN
+
+
+def test_progress_of_an_ordinary_call_changes_nothing():
+    breaker = circuit(progress_closes=True)
+    permit = admitted(breaker, 1.0)
+    breaker.failure(permit, 1.0)
+    assert breaker.renew(permit, 1.0)
+    assert breaker.snapshot(1.0).failures == 1
+
+
+def test_with_too_many_probes_the_announced_wait_reaches_to_the_first_free_place():
+    breaker = tripped(half_open_max_calls=3)
+    for now in (10.0, 11.0, 12.0):
+        admitted(breaker, now)
+    breaker.reconfigure(CircuitSettings(half_open_max_calls=2, probe_seconds=5.0), 12.0)
+    wait = breaker.retry_after(12.0)
+    assert wait == pytest.approx(4.0)
+    assert breaker.admit(12.0 + wait - 0.01) is None
+    assert breaker.admit(12.0 + wait) is not None
+
+
 # Stale permits --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("outcome", ["success", "failure", "abandon"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("now", [1.0, 10.0, 11.0])
 def test_a_call_that_began_before_it_opened_changes_nothing_after(outcome, now):
     breaker = circuit()
@@ -205,13 +272,46 @@ def test_open_time_grows_and_is_capped():
     assert opening_lengths(breaker, 6) == pytest.approx([10, 20, 40, 60, 60, 60])
 
 
-def test_open_time_is_short_again_after_it_was_closed():
+@pytest.mark.parametrize(("closed", "opening"), [(0.0, 270.0), (99.0, 270.0), (100.0, 10.0)])
+def test_openings_are_forgotten_after_a_closed_stretch_and_not_before(closed, opening):
+    breaker = circuit(open_growth=3.0, success_threshold=1)
+    opening_lengths(breaker, 2)
+    breaker.success(admitted(breaker, 1_000.0), 1_000.0)
+    assert breaker.state(1_000.0) is CLOSED
+    breaker.trip(1_000.0 + closed)
+    assert breaker.retry_after(1_000.0 + closed) == pytest.approx(opening)
+
+
+def test_how_long_openings_are_remembered_can_be_set():
+    breaker = circuit(open_growth=3.0, open_forget=0.0)
+    opening_lengths(breaker, 3)
+    breaker.success(admitted(breaker, 5_000.0), 5_000.0)
+    breaker.trip(5_000.0)
+    assert breaker.retry_after(5_000.0) == pytest.approx(10.0)
+
+
+def test_who_has_seen_it_work_wipes_the_openings_away():
     breaker = circuit(open_growth=3.0)
     opening_lengths(breaker, 3)
-    now = 10_000.0
-    breaker.success(admitted(breaker, now), now)
-    breaker.trip(now)
-    assert breaker.retry_after(now) == pytest.approx(10.0)
+    breaker.close(1_000.0)
+    breaker.trip(1_000.0)
+    assert breaker.retry_after(1_000.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 9.0), (0.5, 10.0), (0.75, 10.5)])
+def test_chance_moves_the_opening_a_little_either_way(chance, seconds):
+    breaker = circuit(failure_threshold=1)
+    breaker.trip(0.0, chance)
+    assert breaker.retry_after(0.0) == pytest.approx(seconds)
+    again = circuit(failure_threshold=1)
+    again.failure(admitted(again, 0.0), 0.0, chance=chance)
+    assert again.retry_after(0.0) == pytest.approx(seconds)
+
+
+def test_no_chance_moves_the_opening_beyond_its_maximum():
+    breaker = circuit(open_maximum=10.0, open_jitter=0.5)
+    breaker.trip(0.0, 0.999)
+    assert breaker.retry_after(0.0) == 10.0
 
 
 @pytest.mark.parametrize("growth", [1e3, 1e6, 1e300])
@@ -257,183 +357,102 @@ def test_an_opening_lasts_its_time_though_the_clock_stepped_back_at_that_moment(
     assert breaker.admit(101.0) is None
 
 
-# Settings -------------------------------------------------------------------------------
+# Ramp -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["failure_threshold", "success_threshold", "half_open_max_calls"])
-@pytest.mark.parametrize("value", [0, -4])
-def test_counts_below_one_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got {value}"):
-        CircuitSettings(**{name: value})
+def closed_again(**settings) -> Circuit:
+    """A circuit that closed at second 10."""
+    breaker = tripped(**settings)
+    breaker.success(admitted(breaker, 10.0), 10.0)
+    assert breaker.state(10.0) is CLOSED
+    return breaker
 
 
-@pytest.mark.parametrize("name", ["open_seconds", "open_maximum", "probe_seconds"])
-@pytest.mark.parametrize("value", [0.0, -1.5])
-def test_times_that_are_none_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be above 0 seconds, got {value}"):
-        CircuitSettings(**{name: value})
+@pytest.mark.parametrize(("now", "share"), [(10.0, 10), (15.0, 55), (19.0, 91), (20.0, 100)])
+def test_after_closing_the_admitted_share_grows_from_a_tenth_to_all(now, share):
+    breaker = closed_again(ramp_seconds=10.0)
+    chances = [(number + 0.5) / 100 for number in range(100)]
+    assert sum(breaker.admit(now, chance) is not None for chance in chances) == share
 
 
-def test_open_time_that_shrinks_is_refused():
-    with pytest.raises(ValueError, match=r"open_growth must be at least 1, got 0\.5"):
-        CircuitSettings(open_growth=0.5)
+@pytest.mark.parametrize("chance", [0.2, 0.5, 0.99])
+def test_the_ramp_tells_a_refused_call_when_its_chance_is_enough(chance):
+    breaker = closed_again(ramp_seconds=10.0)
+    assert breaker.admit(10.0, chance) is None
+    wait = breaker.retry_after(10.0, chance)
+    assert 0 < wait < 10.0
+    assert breaker.admit(10.0 + wait - 0.01, chance) is None
+    assert breaker.admit(10.0 + wait + 1e-9, chance) is not None
+
+
+def test_without_a_ramp_all_calls_are_admitted_at_once():
+    assert closed_again().admit(10.0, 0.999) is not None
+
+
+def test_a_circuit_that_never_opened_or_was_reset_has_no_ramp():
+    assert circuit(ramp_seconds=10.0).admit(0.0, 0.999) is not None
+    breaker = closed_again(ramp_seconds=10.0)
+    breaker.reset(11.0)
+    assert breaker.admit(11.0, 0.999) is not None
+
+
+def test_failures_during_the_ramp_count_as_ever():
+    breaker = closed_again(ramp_seconds=10.0)
+    for _ in range(2):
+        breaker.failure(admitted(breaker, 11.0), 11.0)
+    assert breaker.state(11.0) is OPEN
+
+
+# Quiet ----------------------------------------------------------------------------------
+
+
+def test_it_is_quiet_while_nothing_needs_to_be_asked_or_told():
+    breaker = circuit()
+    assert breaker.quiet == breaker.era
+    permit = admitted(breaker, 0.0)
+    breaker.failure(permit, 0.0)
+    assert breaker.quiet is None
+    breaker.success(permit, 0.0)
+    assert breaker.quiet == breaker.era
+    breaker.trip(0.0)
+    assert breaker.quiet is None
+    assert breaker.open_until == 10.0
+    probe = admitted(breaker, 10.0)
+    assert breaker.quiet is None
+    assert breaker.open_until == 0.0
+    breaker.success(probe, 10.0)
+    assert breaker.quiet == breaker.era > permit.era
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "failure_threshold",
-        "success_threshold",
-        "half_open_max_calls",
-        "open_seconds",
-        "open_maximum",
-        "probe_seconds",
-        "open_growth",
-    ],
+    "rules", [{"window": 60.0}, {"window_calls": 100}, {"window_calls": 100, "slow_rate": 0.5}]
 )
-def test_what_is_not_a_number_is_refused(name):
-    # With a NaN for open_seconds the circuit would never close again.
-    with pytest.raises(ValueError, match=name):
-        CircuitSettings(**{name: math.nan})
+def test_a_window_keeps_it_from_being_quiet(rules):
+    assert circuit(**rules).quiet is None
 
 
-# Against a model ------------------------------------------------------------------------
+def test_it_is_quiet_again_when_the_ramp_is_over():
+    breaker = closed_again(ramp_seconds=10.0)
+    admitted(breaker, 19.9)
+    assert breaker.quiet is None
+    admitted(breaker, 20.0)
+    assert breaker.quiet == breaker.era
 
 
-class CircuitMachine(RuleBasedStateMachine):
-    """Random callers, outcomes and clocks against the plainest possible account of the rules."""
-
-    @initialize(
-        failure_threshold=st.integers(1, 4),
-        success_threshold=st.integers(1, 3),
-        half_open_max_calls=st.integers(1, 3),
-        growth=st.sampled_from([1.0, 2.0]),
-    )
-    def begin(self, failure_threshold, success_threshold, half_open_max_calls, growth):
-        self.settings = CircuitSettings(
-            failure_threshold=failure_threshold,
-            success_threshold=success_threshold,
-            open_seconds=8.0,
-            open_growth=growth,
-            open_maximum=32.0,
-            half_open_max_calls=half_open_max_calls,
-            probe_seconds=4.0,
-        )
-        self.circuit = Circuit(self.settings)
-        self.now = 0.0
-        self.state = CLOSED
-        self.open_until = 0.0
-        self.failures = self.successes = self.openings = 0
-        self.leases: dict[Permit, float] = {}
-        self.fresh: list[Permit] = []  # permits given in the present state
-        self.stale: list[Permit] = []  # permits of earlier states, expired or used probes
-
-    def turn(self, state: CircuitState) -> None:
-        self.state = state
-        self.failures = self.successes = 0
-        self.stale += self.fresh
-        self.fresh, self.leases = [], {}
-
-    def open(self) -> None:
-        length = min(32.0, 8.0 * self.settings.open_growth**self.openings)
-        self.openings += 1
-        self.open_until = self.now + length
-        self.turn(OPEN)
-
-    def let_time_work(self) -> None:
-        if self.state is OPEN and self.now >= self.open_until:
-            self.turn(HALF_OPEN)
-        for permit in [each for each, until in self.leases.items() if until <= self.now]:
-            del self.leases[permit]
-            self.fresh.remove(permit)
-            self.stale.append(permit)
-
-    def take(self, index: int) -> Permit:
-        permit = self.fresh[index % len(self.fresh)]
-        if self.leases.pop(permit, None) is not None:
-            self.fresh.remove(permit)
-            self.stale.append(permit)
-        return permit
-
-    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 4.0, 8.0, 33.0]))
-    def pass_time(self, seconds):
-        self.now += seconds
-        self.let_time_work()
-
-    @rule()
-    def ask(self):
-        permit = self.circuit.admit(self.now)
-        room = len(self.leases) < self.settings.half_open_max_calls
-        assert (permit is not None) == (self.state is CLOSED or (self.state is HALF_OPEN and room))
-        if permit is None:
-            return
-        if self.state is HALF_OPEN:
-            self.leases[permit] = self.now + 4.0
-        if permit not in self.fresh:
-            self.fresh.append(permit)
-
-    @rule()
-    def stampede(self):
-        for _ in range(12):
-            self.ask()
-
-    @precondition(lambda self: self.fresh)
-    @rule(index=st.integers(0, 100))
-    def succeed(self, index):
-        assert self.circuit.success(self.take(index), self.now)
-        self.failures = 0
-        if self.state is HALF_OPEN:
-            self.successes += 1
-            if self.successes == self.settings.success_threshold:
-                self.openings = 0
-                self.turn(CLOSED)
-
-    @precondition(lambda self: self.fresh)
-    @rule(index=st.integers(0, 100))
-    def fail(self, index):
-        assert self.circuit.failure(self.take(index), self.now)
-        self.failures += 1
-        if self.state is HALF_OPEN or self.failures == self.settings.failure_threshold:
-            self.open()
-
-    @precondition(lambda self: self.fresh)
-    @rule(index=st.integers(0, 100))
-    def abandon(self, index):
-        assert self.circuit.abandon(self.take(index), self.now)
-
-    @precondition(lambda self: self.stale)
-    @rule(index=st.integers(0, 1_000), outcome=st.sampled_from(["success", "failure", "abandon"]))
-    def come_late(self, index, outcome):
-        permit = self.stale[index % len(self.stale)]
-        assert not getattr(self.circuit, outcome)(permit, self.now)
-
-    @precondition(lambda self: self.state is not OPEN)
-    @rule()
-    def trip(self):
-        self.circuit.trip(self.now)
-        self.open()
-
-    @invariant()
-    def agrees_on_the_state(self):
-        if not hasattr(self, "circuit"):
-            return
-        assert self.circuit.state(self.now) is self.state
-
-    @invariant()
-    def announces_the_wait_and_never_wedges(self):
-        if not hasattr(self, "circuit"):
-            return
-        wait = self.circuit.retry_after(self.now)
-        full = len(self.leases) >= self.settings.half_open_max_calls
-        if self.state is OPEN:
-            assert wait == self.open_until - self.now > 0
-        elif self.state is HALF_OPEN and full:
-            assert wait == min(self.leases.values()) - self.now > 0
-        else:
-            assert wait == 0
+# Size -----------------------------------------------------------------------------------
 
 
-TestCircuitAgainstAModel = CircuitMachine.TestCase
-TestCircuitAgainstAModel.settings = hypothesis_settings(
-    max_examples=80, stateful_step_count=40, deadline=None
-)
+def size(thing: object) -> int:
+    """Bytes of a thing and of what its slots hold, things shared by all circuits left out."""
+    if thing is None or isinstance(thing, bool | int | float | str):
+        return 0 if thing is None else sys.getsizeof(thing)
+    slots = getattr(type(thing), "__slots__", ())
+    return sys.getsizeof(thing) + sum(size(getattr(thing, slot)) for slot in slots)
+
+
+def test_a_default_circuit_takes_less_than_a_kilobyte_without_its_settings():
+    breaker = Circuit()
+    for now in (1.0, 2.0):
+        breaker.failure(admitted(breaker, now), now)
+    unshared = size(breaker) - size(breaker.settings) - size(breaker._evidence.settings)
+    assert 100 < unshared < 1024

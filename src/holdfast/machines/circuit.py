@@ -1,76 +1,37 @@
-"""The circuit breaker's state machine: closed, open, half-open.
+"""The circuit breaker's state machine: closed, open, half-open, and three states set by hand.
 
 Laws:
 
-- Time is an argument. `now` is any monotonic count of seconds; a `now` earlier
-  than the last one seen counts as no time passed.
+- Time and chance are arguments. `now` is any monotonic count of seconds from 0
+  on; a `now` earlier than the last one seen counts as no time passed. `chance`
+  is a number in [0, 1).
 - Every permission is a *permit* that carries the era it was given in. An
   outcome from an earlier era changes nothing: a call that began before the
   breaker opened says nothing about the world after it.
-- A probe in the half-open state is a lease. It ends as success, failure or
-  abandoned, and expires by itself, so a hung probe never wedges the breaker.
+- A probe in the half-open state is a lease. It ends as success, failure,
+  ignored or abandoned, and expires by itself, so a hung probe never wedges the
+  breaker. A second outcome of a probe changes nothing.
+- What was set by hand is undone by hand: `trip` and `close` leave `forced_open`
+  and `disabled` alone, and under `metrics_only` move only what would be.
 - Not safe for concurrent use: callers guard a circuit with their own lock, or
-  use it from one event loop.
+  use it from one event loop. `quiet` and `open_until` may be read without.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from holdfast.machines.backoff import exponential
+from holdfast.machines.circuit_settings import CircuitSettings, whole_number
+from holdfast.machines.evidence import Evidence
+from holdfast.machines.permits import CircuitSnapshot, CircuitState, Permit, ProbeLeases
 
+__all__ = ["Circuit", "CircuitSettings", "CircuitSnapshot", "CircuitState", "Permit"]
 
-class CircuitState(StrEnum):
-    """What a breaker does with the next call."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitSettings:
-    """When a circuit opens, for how long, and what closes it again."""
-
-    failure_threshold: int = 5
-    """Consecutive failures that open the circuit."""
-    success_threshold: int = 1
-    """Consecutive successful probes that close it."""
-    open_seconds: float = 60.0
-    """Seconds the first opening lasts."""
-    open_growth: float = 2.0
-    """Each opening without a success in between lasts this much longer."""
-    open_maximum: float = 600.0
-    """Seconds no opening exceeds."""
-    half_open_max_calls: int = 1
-    """Probes allowed at the same time while half-open."""
-    probe_seconds: float = 600.0
-    """Seconds after which an unanswered probe no longer counts as running."""
-
-    def __post_init__(self) -> None:
-        """Refuse settings with which the circuit could never open or never close, NaN included.
-
-        Raises:
-            ValueError: naming the field, its value and what is right.
-        """
-        for name in ("failure_threshold", "success_threshold", "half_open_max_calls"):
-            if not (value := getattr(self, name)) >= 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        for name in ("open_seconds", "open_maximum", "probe_seconds"):
-            if not (value := getattr(self, name)) > 0:
-                raise ValueError(f"{name} must be above 0 seconds, got {value}")
-        if not self.open_growth >= 1:
-            raise ValueError(f"open_growth must be at least 1, got {self.open_growth}")
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Leave to make one call."""
-
-    era: int
-    probe: int | None = None
-    """The probe's number, or None for a call through a closed circuit."""
+# Read at every call, and a global is read faster than an enum's member.
+_CLOSED, _OPEN, _HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
+_FORCED_OPEN, _DISABLED = CircuitState.FORCED_OPEN, CircuitState.DISABLED
+_NOT_JUDGED = (_FORCED_OPEN, _DISABLED)
 
 
 @dataclass(slots=True)
@@ -78,115 +39,312 @@ class Circuit:
     """One breaker's state. Starts closed."""
 
     settings: CircuitSettings = field(default_factory=CircuitSettings)
+    """Changed by `reconfigure` only."""
     era: int = 0
     """Counts the state changes; permits of another era are stale."""
-    _state: CircuitState = CircuitState.CLOSED
-    _failures: int = 0
-    _successes: int = 0
-    _openings: int = 0
-    _open_until: float = 0.0
-    _probes: dict[int, float] = field(default_factory=dict)
-    _next_probe: int = 0
-    _latest: float = float("-inf")
+    quiet: int | None = field(init=False, default=None)
+    """The era while calls may pass without asking and successes need no recording, else None."""
+    admits: int | None = field(init=False, default=None)
+    """The era while every call may pass without asking, else None."""
+    open_until: float = field(init=False, default=0.0)
+    """The moment before which every call is refused; 0 when there is none, `inf` for ever."""
+    reason: str = field(init=False, default="new")
+    """What led to the present state, in words."""
+    _state: CircuitState = field(init=False, default=_CLOSED)
+    _by_hand: CircuitState | None = field(init=False, default=None)
+    _evidence: Evidence = field(init=False)
+    _successes: int = field(init=False, default=0)
+    _openings: int = field(init=False, default=0)
+    _half_open_at: float = field(init=False, default=0.0)
+    _closed_at: float = field(init=False, default=-math.inf)
+    _probes: ProbeLeases | None = field(init=False, default=None)
+    _permit: Permit | None = field(init=False, default=None)
+    _latest: float = field(init=False, default=-math.inf)
+
+    def __post_init__(self) -> None:
+        """Begin with no evidence."""
+        self._evidence = Evidence(self.settings)
+        self._refresh()
 
     def state(self, now: float) -> CircuitState:
         """The state at `now`; an open circuit whose time is up is half-open."""
-        now = self._onwards(now)
-        if self._state is CircuitState.OPEN and now >= self._open_until:
-            self._enter(CircuitState.HALF_OPEN)
+        would_be = self.would_be(now)
+        return would_be if self._by_hand is None else self._by_hand
+
+    @property
+    def last_state(self) -> CircuitState:
+        """The state as it was left, without looking at the time."""
+        return self._state if self._by_hand is None else self._by_hand
+
+    def would_be(self, now: float) -> CircuitState:
+        """The state the rules alone lead to: what a circuit that only measures would do."""
+        self._onwards(now)
+        if self._state is _OPEN and self._latest >= self._half_open_at:
+            self._enter(_HALF_OPEN, "open time over")
         return self._state
 
-    def retry_after(self, now: float) -> float:
-        """Seconds until `admit` may say yes; 0 if it may at once."""
-        state, now = self.state(now), self._onwards(now)
-        if state is CircuitState.OPEN:
-            return self._open_until - now
-        if state is CircuitState.HALF_OPEN and self._live_probes(now) >= (
-            self.settings.half_open_max_calls
-        ):
-            return max(0.0, min(self._probes.values()) - now)
-        return 0.0
+    def retry_after(self, now: float, chance: float = 0.0) -> float:
+        """Seconds until `admit` may say yes; 0 if it may at once, `inf` if only a hand can.
 
-    def admit(self, now: float) -> Permit | None:
+        With the `chance` that `admit` refused during a ramp: until it would be enough.
+        """
+        if self._by_hand is not None:
+            return math.inf if self._by_hand is _FORCED_OPEN else 0.0
+        state, now = self.would_be(now), self._latest
+        if state is _OPEN:
+            return self._half_open_at - now
+        if state is _HALF_OPEN:
+            full = self._full_until(now)
+            return 0.0 if full is None else full - now
+        return max(0.0, self._closed_at + self.settings.ramp_reaches(chance) - now)
+
+    def snapshot(self, now: float) -> CircuitSnapshot:
+        """How it stands at `now`."""
+        state = self.state(now)
+        calls, failed, slow = self._evidence.counts(self._latest)
+        self._forget_openings()
+        return CircuitSnapshot(
+            state=state,
+            would_be=self._state,
+            reason=self.reason,
+            era=self.era,
+            failures=self._evidence.failures,
+            calls=calls,
+            failure_rate=failed / calls if calls else None,
+            slow_rate=slow / calls if calls else None,
+            openings=self._openings,
+            retry_after=self.retry_after(now),
+            probes=0 if self._probes is None else self._probes.live(self._latest),
+        )
+
+    def admit(self, now: float, chance: float = 0.0) -> Permit | None:
         """A permit for one call, or None if the circuit refuses it."""
-        state, now = self.state(now), self._onwards(now)
-        if state is CircuitState.CLOSED:
-            return Permit(self.era)
-        if state is CircuitState.OPEN:
+        if self._by_hand is _FORCED_OPEN:
             return None
-        if self._live_probes(now) >= self.settings.half_open_max_calls:
-            return None
-        self._next_probe += 1
-        self._probes[self._next_probe] = now + self.settings.probe_seconds
-        return Permit(self.era, self._next_probe)
+        if self._by_hand is _DISABLED:
+            return self._plain_permit()
+        permit = self._ask(now, chance)
+        if permit is None and self._by_hand is CircuitState.METRICS_ONLY:
+            return Permit(self.era, shadow=True)
+        return permit
 
-    def success(self, permit: Permit, now: float) -> bool:
-        """Record a good outcome; False if the permit was stale and nothing changed."""
+    def success(
+        self, permit: Permit, now: float, seconds: float | None = None, *, chance: float = 0.5
+    ) -> bool:
+        """Record a good outcome; False if the permit was stale and nothing changed.
+
+        `seconds` and `chance` are as for `failure`: a good but slow call may open the circuit.
+        """
         if not self._claim(permit, now):
             return False
-        self._failures = 0
-        if self._state is CircuitState.HALF_OPEN:
+        if permit.probe is not None:
             self._successes += 1
             if self._successes >= self.settings.success_threshold:
-                self._openings = 0
-                self._enter(CircuitState.CLOSED)
+                self._close("good probes")
+        elif self._counts(permit):
+            self._judge_by(self._evidence.success(self._latest, seconds), chance)
         return True
 
-    def failure(self, permit: Permit, now: float) -> bool:
-        """Record a bad outcome; False if the permit was stale and nothing changed."""
+    def failure(
+        self,
+        permit: Permit,
+        now: float,
+        seconds: float | None = None,
+        weight: int = 1,
+        *,
+        chance: float = 0.5,
+    ) -> bool:
+        """Record a bad outcome; False if the permit was stale and nothing changed.
+
+        `seconds` is how long the call took, if known. It counts as `weight` failures in a
+        row. `chance` moves the length of the opening it may bring; 0.5 leaves it as set.
+
+        Raises:
+            BadInputError: if `weight` is not an integer from 1.
+        """
+        whole_number("weight", weight)
         if not self._claim(permit, now):
             return False
-        self._failures += 1
-        if (
-            self._state is CircuitState.HALF_OPEN
-            or self._failures >= self.settings.failure_threshold
-        ):
-            self.trip(now)
+        if permit.probe is not None:
+            self._open("failed probe", chance)
+        elif self._counts(permit):
+            self._judge_by(self._evidence.failure(self._latest, seconds, weight), chance)
         return True
 
-    def abandon(self, permit: Permit, now: float) -> bool:
-        """Give a permit back without an outcome: the call was cancelled or proved nothing."""
+    def ignore(self, permit: Permit, now: float) -> bool:
+        """Give a permit back after an outcome that counts neither way; False if it was stale."""
         return self._claim(permit, now)
+
+    def abandon(self, permit: Permit, now: float) -> bool:
+        """Give a permit back without an outcome, the call was cancelled; False if it was stale."""
+        return self._claim(permit, now)
+
+    def renew(self, permit: Permit, now: float) -> bool:
+        """Progress was seen: the probe's lease starts anew; False if the permit was stale.
+
+        Where `progress_closes` is set, the first progress is the probe's success and settles it.
+        """
+        if permit.probe is None:
+            return self._claim(permit, now)
+        if permit.era != self.era or self._probes is None:
+            return False
+        if self.settings.progress_closes:
+            return self.success(permit, now)
+        now = self._onwards(now)
+        return self._probes.renew(permit.probe, now, now + self.settings.probe_seconds)
+
+    def trip(self, now: float, chance: float = 0.5, *, reason: str = "tripped") -> None:
+        """Open at once: one failure was proof enough."""
+        self._onwards(now)
+        if self._by_hand not in _NOT_JUDGED:
+            self._open(reason, chance)
 
     def close(self, now: float) -> None:
         """Close at once: whoever says so has seen it work."""
         self._onwards(now)
+        if self._by_hand in _NOT_JUDGED:
+            return
         self._openings = 0
-        if self._state is not CircuitState.CLOSED:
-            self._enter(CircuitState.CLOSED)
+        if self._state is not _CLOSED:
+            self._close("seen to work")
 
-    def trip(self, now: float) -> None:
-        """Open at once: one failure was proof enough."""
-        settings = self.settings
-        self._openings += 1
-        self._open_until = self._onwards(now) + exponential(
-            self._openings,
-            initial=settings.open_seconds,
-            base=settings.open_growth,
-            maximum=settings.open_maximum,
-        )
-        self._enter(CircuitState.OPEN)
+    def force_open(self, now: float) -> None:
+        """Refuse every call until somebody says otherwise."""
+        if self._by_hand is not _FORCED_OPEN:
+            self._wipe(_FORCED_OPEN, now)
+
+    def disable(self, now: float) -> None:
+        """Admit every call and count nothing until somebody says otherwise."""
+        if self._by_hand is not _DISABLED:
+            self._wipe(_DISABLED, now)
+
+    def measure_only(self, now: float) -> None:
+        """Admit every call, and go on keeping account of what would be."""
+        self.would_be(now)
+        if self._by_hand is not CircuitState.METRICS_ONLY:
+            self._by_hand = CircuitState.METRICS_ONLY
+            self._begin_era("set by hand")
+
+    def reset(self, now: float) -> None:
+        """Closed and clean, as on the first day."""
+        self._wipe(None, now)
+        self._evidence.forget_durations()
+
+    def reconfigure(self, settings: CircuitSettings, now: float) -> None:
+        """Go on under other settings, keeping the state, the era and the counts.
+
+        Running leases and a running opening keep their end; the rules are
+        applied anew at the next outcome.
+        """
+        self.would_be(now)
+        self._forget_openings()
+        self.settings = settings
+        self._evidence.adopt(settings, self._latest)
+        self._refresh()
+
+    def _ask(self, now: float, chance: float) -> Permit | None:
+        state, now = self.would_be(now), self._latest
+        if state is _OPEN:
+            return None
+        if state is _CLOSED:
+            if self.settings.ramp_seconds:
+                share = self.settings.ramp_share(now - self._closed_at)
+                if chance > share:
+                    return None
+                if share >= 1.0:
+                    self._refresh()
+            return self._plain_permit()
+        if self._full_until(now) is not None:
+            return None
+        if self._probes is None:
+            self._probes = ProbeLeases()
+        return Permit(self.era, self._probes.grant(now + self.settings.probe_seconds))
+
+    def _full_until(self, now: float) -> float | None:
+        room = self.settings.half_open_max_calls
+        if self._probes is None or self._probes.live(now) < room:
+            return None
+        return self._probes.room_at(room)
+
+    def _plain_permit(self) -> Permit:
+        # One for all calls of an era: a closed circuit does not tell them apart.
+        if self._permit is None:
+            self._permit = Permit(self.era)
+        return self._permit
 
     def _claim(self, permit: Permit, now: float) -> bool:
         if permit.era != self.era:
             return False
-        if permit.probe is None:
-            return True
-        lease = self._probes.pop(permit.probe, None)
-        return lease is not None and lease > self._onwards(now)
+        self._onwards(now)
+        if permit.probe is not None:
+            return self._probes is not None and self._probes.settle(permit.probe, self._latest)
+        return permit.shadow or self._state is _CLOSED
+
+    def _counts(self, permit: Permit) -> bool:
+        return not permit.shadow and self._by_hand not in _NOT_JUDGED
+
+    def _judge_by(self, reason_to_open: str | None, chance: float) -> None:
+        if reason_to_open is not None:
+            self._open(reason_to_open, chance)
+        elif self.quiet is not None or not self._evidence.heeds_success:
+            self._refresh()
+
+    def _close(self, reason: str) -> None:
+        self._closed_at = self._latest
+        self._enter(_CLOSED, reason)
+
+    def _open(self, reason: str, chance: float) -> None:
+        self._forget_openings()
+        self._openings += 1
+        self._half_open_at = self._latest + self.settings.opening(self._openings, chance)
+        self._enter(_OPEN, reason)
+
+    def _forget_openings(self) -> None:
+        # Not at the moment of closing: a server that flaps would be tried at the shortest
+        # interval for ever.
+        if (
+            self._state is _CLOSED
+            and self._latest >= self._closed_at + self.settings.forget_seconds
+        ):
+            self._openings = 0
+
+    def _wipe(self, by_hand: CircuitState | None, now: float) -> None:
+        self._onwards(now)
+        self._by_hand = by_hand
+        self._openings = 0
+        self._closed_at = -math.inf
+        self._enter(_CLOSED, "reset" if by_hand is None else "set by hand")
+
+    def _enter(self, state: CircuitState, reason: str) -> None:
+        self._state = state
+        self._evidence.clear()
+        self._begin_era(reason)
+
+    def _begin_era(self, reason: str) -> None:
+        self.era += 1
+        self.reason = reason
+        self._successes = 0
+        self._probes = self._permit = None
+        self._refresh()
+
+    def _refresh(self) -> None:
+        by_hand, state = self._by_hand, self._state
+        if by_hand is _FORCED_OPEN:
+            self.open_until = math.inf
+        elif by_hand is None and state is _OPEN:
+            self.open_until = self._half_open_at
+        else:
+            self.open_until = 0.0
+        steady = by_hand is _DISABLED or (
+            by_hand is None
+            and state is _CLOSED
+            and self._latest >= self._closed_at + self.settings.ramp_seconds
+        )
+        self.admits = self.era if steady else None
+        silent = steady and (by_hand is _DISABLED or not self._evidence.heeds_success)
+        self.quiet = self.era if silent else None
 
     def _onwards(self, now: float) -> float:
-        self._latest = max(self._latest, now)
+        if now > self._latest:  # noqa: PLR1730 - at a third of the price of max()
+            self._latest = now
         return self._latest
-
-    def _live_probes(self, now: float) -> int:
-        for number in [n for n, until in self._probes.items() if until <= now]:
-            del self._probes[number]
-        return len(self._probes)
-
-    def _enter(self, state: CircuitState) -> None:
-        self._state = state
-        self.era += 1
-        self._failures = 0
-        self._successes = 0
-        self._probes.clear()
