@@ -5,8 +5,17 @@
     HoldfastError
     ├── BadInputError          what was given cannot work; the message says what would
     ├── RejectedError          the call never ran; `retry_after` says when to try again
-    │   └── CircuitBreakerOpenError
-    └── DeadlineExceededError  the time allowed for the whole work is used up
+    │   ├── CircuitBreakerOpenError
+    │   ├── BulkheadFullError  no slot is free and the queue is full
+    │   ├── QueueTimeoutError  a slot did not come free in time
+    │   ├── RateLimitedError   more calls than the rate allows
+    │   ├── LoadShedError      this work cannot be done in time, or matters less than other work
+    │   └── ThrottledError     the other side has been refusing; held back here
+    ├── DeadlineExceededError  the time allowed is used up
+    │   └── IdleTimeoutError   no progress was reported for too long
+    ├── FallbackChainExhaustedError  every target failed; `errors` has them all
+    ├── ReconcileUnknownError  nobody can tell whether the call took effect, so it is not repeated
+    └── ChaosError             a fault injected on purpose
 
 What can go wrong with a ComfyUI run grows from the same root, in
 `holdfast.comfyui.failures`.
@@ -14,6 +23,7 @@ What can go wrong with a ComfyUI run grows from the same root, in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 
@@ -70,5 +80,51 @@ class CircuitBreakerOpenError(RejectedError):
         return partial(CircuitBreakerOpenError, retry_after=self.retry_after), (self.name,)
 
 
+class BulkheadFullError(RejectedError):
+    """All slots are taken and the queue is full."""
+
+
+class QueueTimeoutError(RejectedError, TimeoutError):
+    """The call waited for a slot until its time was up. It never ran."""
+
+
+class RateLimitedError(RejectedError):
+    """The rate allows no further call yet."""
+
+
+class LoadShedError(RejectedError):
+    """The work was refused to keep more important work, or work that can be done in time."""
+
+
+class ThrottledError(RejectedError):
+    """The other side has been refusing calls, so this one was held back."""
+
+
 class DeadlineExceededError(HoldfastError, TimeoutError):
-    """The time allowed for the whole work is used up."""
+    """The time allowed for the work is used up."""
+
+
+class IdleTimeoutError(DeadlineExceededError):
+    """The work reported no progress for too long."""
+
+
+class FallbackChainExhaustedError(HoldfastError):
+    """Every target of a fallback chain failed or was skipped."""
+
+    def __init__(self, name: str, errors: Mapping[str, BaseException]) -> None:
+        told = "; ".join(f"{target}: {type(e).__name__}: {e}" for target, e in errors.items())
+        super().__init__(f"all targets of fallback chain {name!r} failed: {told or 'it has none'}")
+        self.name = name
+        self.errors: dict[str, BaseException] = dict(errors)
+        """Each target's error, by the target's name, in the order they were tried."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return FallbackChainExhaustedError, (self.name, self.errors)
+
+
+class ReconcileUnknownError(HoldfastError):
+    """A call may or may not have taken effect, and its reconcile hook could not tell."""
+
+
+class ChaosError(HoldfastError):
+    """A fault that `Chaos` was told to inject."""

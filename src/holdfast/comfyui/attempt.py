@@ -9,7 +9,6 @@ its answer; and nothing counts before `/history` and the files say so.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,6 +38,8 @@ from holdfast.comfyui.watch import Watch
 from holdfast.comfyui.withdraw import Submission, Withdrawal, withdraw
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError, ErrorCategory
+from holdfast.policies.scope import progress
+from holdfast.ports import ambient
 
 
 class AttemptRun:
@@ -53,7 +54,6 @@ class AttemptRun:
         patience: Patience,
         emit: Callable[[events.Event], None],
         previews: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.place = place
         self.job = job
@@ -63,7 +63,6 @@ class AttemptRun:
         self._patience = patience
         self._emit = emit
         self._previews = previews
-        self._clock = clock
         self._ear = Ear(self._server, previews=previews)
         self._left = place.leftover_of(job.key)
         self._ours = (
@@ -103,7 +102,7 @@ class AttemptRun:
         if watch is None:
             graph = await self._prepare(remedy)
             await self._ear.open(self._ours.client_id)
-            watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, self._clock())
+            watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, ambient.now())
             self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number))
             await self._submit(graph, watch)
         return await self._watch(watch)
@@ -124,9 +123,9 @@ class AttemptRun:
         self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number, joined=True))
         self.notes.append(f"found again on {self.place.name} and joined instead of run twice")
         await self._ear.open(self._ours.client_id)
-        watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, self._clock())
-        watch.accepted(self._clock())
-        watch.looked(queue, entry, self._clock())
+        watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, ambient.now())
+        watch.accepted(ambient.now())
+        watch.looked(queue, entry, ambient.now())
         return watch
 
     async def _prepare(self, remedy: Remedy) -> Workflow:
@@ -174,14 +173,14 @@ class AttemptRun:
             self._after_error_answer(error, watch)
             return
         except SilentError:
-            watch.unanswered(self._clock())
+            watch.unanswered(ambient.now())
             return
         if answer.status != 200 or answer.body.get("node_errors"):
             # A 200 with errors means: some branches were dropped, the others run.
             self._may_be_there = answer.status == 200
             raise AttemptError(rejection(answer.body, self.place.name, graph))
         self._known_as(answer.body.get("prompt_id"), watch)
-        watch.accepted(self._clock())
+        watch.accepted(ambient.now())
 
     def _known_as(self, prompt_id: object, watch: Watch) -> None:
         # Servers before 0.3.45, and some gateways, make ids of their own.
@@ -203,13 +202,13 @@ class AttemptRun:
                 )
             )
         self._error_answer = error
-        watch.unanswered(self._clock())
+        watch.unanswered(ambient.now())
 
     # Watching ---------------------------------------------------------------------------
 
     async def _watch(self, watch: Watch) -> Verdict:
         while (verdict := watch.verdict) is None:
-            now = self._clock()
+            now = ambient.now()
             want = watch.wants(now)
             if want is Want.LOOK:
                 await self._look(watch)
@@ -222,39 +221,41 @@ class AttemptRun:
         return verdict
 
     async def _look(self, watch: Watch) -> None:
-        asked = self._clock()
+        asked = ambient.now()
         try:
             queue, entry = await self._server.look(self._ours.prompt_id)
         except RefusedError:
-            watch.refused(self._clock())
+            watch.refused(ambient.now())
         except ServerCallError:
-            watch.silent(self._clock(), asked)
+            watch.silent(ambient.now(), asked)
         else:
-            watch.looked(queue, entry, self._clock())
+            watch.looked(queue, entry, ambient.now())
             self._known_as(watch.prompt_id, watch)
 
     async def _reopen(self, watch: Watch) -> None:
         try:
             await self._ear.open(self._ours.client_id)
         except ServerCallError:
-            watch.reopen_failed(self._clock())
+            watch.reopen_failed(ambient.now())
         else:
-            watch.socket_ready(self._clock())
+            watch.socket_ready(ambient.now())
 
     async def _listen(self, watch: Watch, seconds: float) -> None:
         for heard in await self._ear.listen(seconds):
             if isinstance(heard, Closed):
-                watch.socket_lost(self._clock())
+                watch.socket_lost(ambient.now())
             else:
-                watch.message(heard, self._clock())
+                watch.message(heard, ambient.now())
                 self._tell(heard)
 
     def _tell(self, message: messages.Message) -> None:
         job, server = self.job.name, self.place.name
         match message:
             case messages.Executing(node=node, prompt_id=self._ours.prompt_id):
+                progress()
                 self._emit(events.NodeStarted(job, server, node, self.job.class_of(node)))
             case messages.Stepped(prompt_id=self._ours.prompt_id, node=node):
+                progress()
                 self._emit(events.NodeStepped(job, server, node, message.value, message.maximum))
             case messages.Preview() if self._previews:
                 self._emit(events.PreviewReceived(job, server, message.image, message.image_type))

@@ -7,12 +7,12 @@ accepted, and nothing ever runs.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 
 from holdfast.comfyui.replies import TOKEN_KEY, Ending
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.withdraw import Submission, withdraw
+from holdfast.ports import ambient
 
 GRAPH = {
     "1": {
@@ -43,19 +43,19 @@ async def worker_answers(server: Server, *, seconds: float = 5.0) -> float | Non
         ServerCallError: the server could not be asked, or refuses the graph.
     """
     ours = Submission(str(uuid.uuid4()), uuid.uuid4().hex, uuid.uuid4().hex)
-    started = time.monotonic()
+    started = ambient.now()
     finished = False
     try:
         answer = await server.submit(submission_body(GRAPH, ours), seconds=seconds)
         if answer.status != 200:
             finished = True
             return None
-        while time.monotonic() - started < seconds:
+        while ambient.now() - started < seconds:
             await asyncio.sleep(0.02)
             entry = await server.history(ours.prompt_id)
             if entry is not None:
                 finished = True
-                return time.monotonic() - started if entry.ending is Ending.SUCCESS else None
+                return ambient.now() - started if entry.ending is Ending.SUCCESS else None
         return None
     finally:
         if not finished:

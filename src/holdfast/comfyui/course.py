@@ -7,9 +7,7 @@ prefers the same server, so that no other job comes between and wipes its cache.
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
+import math
 from collections.abc import Callable
 
 from holdfast.comfyui import events
@@ -22,7 +20,13 @@ from holdfast.comfyui.place import Place
 from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.verdict import Patience
-from holdfast.errors import ErrorCategory
+from holdfast.errors import DeadlineExceededError, ErrorCategory
+from holdfast.pipeline import Pipeline
+from holdfast.policies.scope import Deadline
+from holdfast.ports import ambient
+
+_HELD_TO_ITS_DEADLINE = Pipeline(name="job")
+"""No policy: `plan` knows better when to try again. It interrupts what outlasts the deadline."""
 
 
 class Course:
@@ -48,7 +52,7 @@ class Course:
         self._emit = emit
         self._previews = previews
         self._deadline = deadline
-        self._began = time.monotonic()
+        self._began = ambient.now()
         self._turn = turn
         self._failures: list[Failure] = []
         self._notes: list[str] = []
@@ -62,19 +66,20 @@ class Course:
             ComfyUIError: nothing helps, or the deadline has passed.
             BadInputError: the output folder cannot be written.
         """
+        own = Deadline(math.inf) if self._deadline is None else Deadline.after(self._deadline)
         try:
-            async with asyncio.timeout(self._deadline) as allowed:
-                return await self._to_the_end()
-        except TimeoutError:
-            if not allowed.expired():
-                raise
+            with own:
+                return await _HELD_TO_ITS_DEADLINE.execute(self._to_the_end)
+        except ComfyUIError:
+            raise
+        except DeadlineExceededError:
             raise self._too_late() from None
 
     async def _to_the_end(self) -> RunResult:
         try:
             while True:
                 place = self._place = self._place or await self._take_place()
-                started = time.monotonic()
+                started = ambient.now()
                 files = await self._attempt(place, started)
                 if files is not None:
                     return self._delivered(place, files, started)
@@ -111,13 +116,12 @@ class Course:
     def _failed(self, place: Place, failure: Failure, started: float) -> None:
         self._failures.append(failure)
         self._fleet.report(place, failure)
-        left = None
-        if self._deadline is not None:
-            left = self._deadline - (time.monotonic() - self._began)
-        names, chance = self._fleet.names, random.random()
+        deadline = Deadline.current()
+        left = None if deadline is None else deadline.remaining()
+        names, chance = self._fleet.names, ambient.chance()
         step = next_step(self._failures, names, self._limits, chance, left)
         number = len(self.attempts) + 1
-        seconds = time.monotonic() - started
+        seconds = ambient.now() - started
         self.attempts.append(Attempt(number, place.name, seconds, failure, step.words))
         final = isinstance(step, GiveUp)
         self._emit(
@@ -134,7 +138,7 @@ class Course:
 
     def _delivered(self, place: Place, files: tuple[OutputFile, ...], started: float) -> RunResult:
         self._fleet.report(place, None)
-        now = time.monotonic()
+        now = ambient.now()
         self.attempts.append(Attempt(len(self.attempts) + 1, place.name, now - started))
         return RunResult(
             self.job.prompt_id,
@@ -152,7 +156,7 @@ class Course:
 
     def _too_late(self) -> ComfyUIError:
         last = self.attempts[-1] if self.attempts else None
-        words = f"not finished within {self._deadline:g} s"
+        words = f"not finished within {self._deadline or ambient.now() - self._began:.6g} s"
         if last is not None and last.failure is not None:
             words += f"; the last attempt failed: {last.failure.message}"
         failure = Failure(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,14 +22,25 @@ from holdfast.comfyui.probe import Condition, Finding, examine
 from holdfast.comfyui.server import NotComfyUIAnswerError, Server, ServerCallError
 from holdfast.comfyui.withdraw import Withdrawal, withdraw
 from holdfast.errors import ErrorCategory
-from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState
+from holdfast.machines.circuit import CircuitState
+from holdfast.policies.breaker import CircuitBreaker
+from holdfast.ports import ambient
 
 log = logging.getLogger(__name__)
 
-BREAKER = CircuitSettings(
-    failure_threshold=2, open_seconds=1.0, open_growth=1.6, open_maximum=30.0, probe_seconds=120.0
-)
-"""Short openings: a probe costs one small call, and a restarted ComfyUI is up in seconds."""
+
+def _breaker(server: Server) -> CircuitBreaker:
+    # Short openings: a probe costs one small call, and a restarted ComfyUI is up in seconds.
+    return CircuitBreaker(
+        server.name[:200],
+        failure_threshold=2,
+        success_threshold=1,
+        timeout=1.0,
+        timeout_growth=1.6,
+        timeout_maximum=30.0,
+        probe_seconds=120.0,
+    )
+
 
 PROBE_SECONDS = 90.0
 """How long a probe may take in all."""
@@ -69,15 +79,13 @@ class Fleet:
         reach_seconds: float,
         canary_seconds: float = 5.0,
         patience_seconds: float = 3600.0,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.places = [Place(server, Circuit(BREAKER)) for server in servers]
+        self.places = [Place(server, _breaker(server)) for server in servers]
         self.reach_seconds = reach_seconds
         """How long all usable servers may be down before a job gives up."""
         self._canary_seconds = canary_seconds
         self._patience_seconds = patience_seconds
         self._emit = emit
-        self._clock = clock
         self._changed = asyncio.Event()
         self._turns = 0
         self._line: dict[int, _Wish] = {}
@@ -106,12 +114,12 @@ class Fleet:
             never: servers that cannot run this job.
             wait: seconds to leave the avoided ones alone.
         """
-        until = self._clock() + wait
+        until = ambient.now() + wait
         hopeless_since: float | None = None
         try:
             while True:
                 self._changed.clear()
-                now = self._clock()
+                now = ambient.now()
                 able = [each for each in self.places if each.name not in never and not each.alien]
                 hot = avoid if now < until else frozenset()
                 self._line[turn] = _Wish(job_key, never, hot)
@@ -137,7 +145,7 @@ class Fleet:
     def release(self, place: Place) -> None:
         """Give a place back; others may have it."""
         if place.permit is not None:
-            place.circuit.abandon(place.permit, self._clock())
+            place.breaker.abandon(place.permit)
         place.busy, place.permit = False, None
         if place.leftovers:
             place.well = False
@@ -152,14 +160,14 @@ class Fleet:
         elif failure is not None and kind in _BY_COUNT:
             self._down(place, failure.message, at_once=False)
         elif place.permit is not None:
-            place.circuit.success(place.permit, self._clock())
+            place.breaker.settle(place.permit, failed=False)
             place.suspect = False
         if kind in (FailureKind.SERVER_DIED, FailureKind.LOST):
             place.uploads.clear()
 
     def is_up(self, place: Place) -> bool:
         """Whether a place would take another job at once."""
-        return place.well and place.circuit.state(self._clock()) is CircuitState.CLOSED
+        return place.well and place.breaker.state is CircuitState.CLOSED
 
     async def close(self, *, seconds: float) -> list[tuple[str, str, Withdrawal]]:
         """End all probes, and try once more to take back what was left behind.
@@ -200,7 +208,7 @@ class Fleet:
             and not place.busy
             and not place.probing
             and wish.allows(place)
-            and place.circuit.state(self._clock()) is CircuitState.CLOSED
+            and place.breaker.state is CircuitState.CLOSED
             and not self._promised(place, turn)
         ]
         return min(
@@ -216,7 +224,7 @@ class Fleet:
             place.probing
             and not place.known
             and place.down_since is None
-            and self._clock() - place.asked_at < INTRODUCTION_SECONDS
+            and ambient.now() - place.asked_at < INTRODUCTION_SECONDS
         )
 
     def _promised(self, place: Place, turn: int) -> bool:
@@ -225,7 +233,7 @@ class Fleet:
 
     def _take(self, place: Place) -> Place:
         place.busy, place.reserved = True, None
-        place.permit = place.circuit.admit(self._clock())
+        place.permit = place.breaker.admit()
         place.used += 1
         self._changed.set()  # who stood behind us may now look at the other places
         return place
@@ -237,8 +245,8 @@ class Fleet:
         return all(not each.probing and each.asked_at >= moment for each in able)
 
     async def _wait_for_change(self, able: list[Place], until: float | None) -> None:
-        now = self._clock()
-        waits = [place.circuit.retry_after(now) for place in able if not place.well]
+        now = ambient.now()
+        waits = [place.breaker.retry_after for place in able if not place.well]
         if until is not None:
             waits.append(until - now)
         if any(self._introduces_itself(place) for place in able):
@@ -251,11 +259,11 @@ class Fleet:
     # Probing ----------------------------------------------------------------------------
 
     def _start_probes(self, able: list[Place], *, force: bool = False) -> None:
-        now = self._clock()
+        now = ambient.now()
         for place in able:
             if place.reserved is not None and not self.wants(place.reserved, place):
                 place.reserved, place.well = None, False  # it got what it wanted elsewhere
-            due = force or place.circuit.retry_after(now) <= 0
+            due = force or place.breaker.retry_after <= 0
             if place.well or place.busy or place.probing or not due:
                 continue
             place.probing, place.asked_at = True, now
@@ -269,7 +277,7 @@ class Fleet:
                 finding = await examine(
                     place,
                     self,
-                    now=self._clock(),
+                    now=ambient.now(),
                     canary_seconds=self._canary_seconds,
                     patience_seconds=self._patience_seconds,
                 )
@@ -299,7 +307,7 @@ class Fleet:
             if finding.condition is Condition.BUSY:
                 place.down_since = None  # it answers: nobody gives it up for that
             return
-        place.circuit.close(self._clock())
+        place.breaker.close()
         if place.out:
             self._emit(events.ServerUp(place.name))
         place.out = False
@@ -319,19 +327,19 @@ class Fleet:
         return all(other is place or other.alien or other.name in never for other in self.places)
 
     def _down(self, place: Place, reason: str, *, at_once: bool) -> None:
-        now = self._clock()
+        now = ambient.now()
         if at_once:
-            place.circuit.trip(now)
+            place.breaker.trip()
         elif place.permit is not None:
-            place.circuit.failure(place.permit, now)
-        if place.circuit.state(now) is CircuitState.CLOSED:
+            place.breaker.settle(place.permit, failed=True)
+        if place.breaker.state is CircuitState.CLOSED:
             return
         place.well = False
         if place.down_since is None:
             place.down_since = now
         if not place.out:
             place.out = True
-            self._emit(events.ServerDown(place.name, reason, place.circuit.retry_after(now)))
+            self._emit(events.ServerDown(place.name, reason, place.breaker.retry_after))
         self._changed.set()
 
     def _no_server(self, never: frozenset[str]) -> Failure:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.withdraw import Submission
-from holdfast.machines.circuit import Circuit, Permit
+from holdfast.machines.circuit import Permit
+from holdfast.policies.breaker import CircuitBreaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Place:
     """What is known of one server. Belongs to one event loop."""
 
     server: Server
-    circuit: Circuit
+    breaker: CircuitBreaker
     known: bool = False
     """Whether it has answered as a ComfyUI before."""
     well: bool = False

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holdfast.comfyui.failures import Failure, FailureKind
-from holdfast.policies.retry import Backoff, Retry
+from holdfast.policies.backoff import Backoff
+from holdfast.policies.retry import Retry
 
 _SERVERS_FAULT = frozenset(
     {

@@ -8,12 +8,12 @@ believe the effect only after looking again.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 
 from holdfast.comfyui.replies import QueueItem
 from holdfast.comfyui.server import Server, ServerCallError
+from holdfast.ports import ambient
 
 
 class Withdrawal(StrEnum):
@@ -47,7 +47,7 @@ async def withdraw(server: Server, submission: Submission, *, seconds: float = 5
     """
     try:
         async with asyncio.timeout(seconds):
-            return await _withdraw(server, submission, time.monotonic() + seconds)
+            return await _withdraw(server, submission, ambient.now() + seconds)
     except (ServerCallError, TimeoutError):
         return Withdrawal.UNREACHABLE
 
@@ -57,7 +57,7 @@ async def _withdraw(server: Server, ours: Submission, until: float) -> Withdrawa
     interrupt_at = 0.0
     while True:
         queue = await server.queue()
-        now = time.monotonic()
+        now = ambient.now()
         if _holds(queue.pending, ours):
             await server.delete_pending(ours.prompt_id)
             done = Withdrawal.REMOVED

@@ -1,68 +1,95 @@
 """Try again, later, and not for ever.
 
-Settings are frozen; the decision is a pure function of the attempt, the time
-and a random number handed in. Who waits and who calls is not decided here.
+- A retry repeats what it was told is worth repeating, waits in between, and
+  starts no wait that would outlast the deadline.
+- Nested retries fold: inside a call that a retry further out already governs,
+  a retry runs its function once. Three retries of three make 3 calls, not 27.
+- A failed attempt is remembered as text. Its exception, with the frames and
+  buffers it holds, is gone before the next attempt begins.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
-from holdfast.machines import backoff
+from holdfast.errors import RejectedError
+from holdfast.events import RetryScheduled, RetryStopped, RetrySuppressed, hub
+from holdfast.outcome import Attempt, Err, Ok, Result, describe
+from holdfast.policies import checks
+from holdfast.policies.backoff import Backoff
+from holdfast.policies.budget import RetryBudget
+from holdfast.policies.call import Call
+from holdfast.policies.effects import Effect, Flow, Run, Sleep, Step
+from holdfast.policies.idempotency import Found, Idempotency, Lookup
+from holdfast.policies.matching import Condition, Test, compile_condition, every_leaf
+from holdfast.policies.policy import Bound, Policy
+from holdfast.policies.retry_after import retry_after_of
+from holdfast.ports import ambient
+
+_REJECTED = RejectedError("a breaker, a queue or a limit said no")
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How the waits between attempts grow: ``initial * base ** (n - 1)``, spread by jitter."""
+class Attempts(Protocol):
+    """A loop over attempts, for `for` and for `async for`."""
 
-    initial: float = 1.0
-    """Seconds after the first failure."""
-    maximum: float = 60.0
-    """Seconds no wait exceeds, jitter included."""
-    base: float = 2.0
-    """Each wait is this many times the one before."""
-    jitter: float = 0.25
-    """Share of a wait it may be moved by, either way, so that clients do not march in step."""
-
-    def __post_init__(self) -> None:
-        """Refuse waits that make no sense, NaN included.
-
-        Raises:
-            ValueError: naming the field, its value and what is right.
-        """
-        if not self.initial >= 0:
-            raise ValueError(f"initial must be at least 0 seconds, got {self.initial}")
-        if not self.maximum >= self.initial:
-            raise ValueError(f"maximum must be at least initial, got {self.maximum}")
-        if not self.base >= 1:
-            raise ValueError(f"base must be at least 1, got {self.base}")
-        if not 0 <= self.jitter <= 1:
-            raise ValueError(f"jitter must be between 0 and 1, got {self.jitter}")
-
-    def delay(self, attempt: int, chance: float) -> float:
-        """Seconds to wait after failed attempt ``attempt`` (from 1), ``chance`` in [0, 1)."""
-        plain = backoff.exponential(
-            attempt, initial=self.initial, base=self.base, maximum=self.maximum
-        )
-        return backoff.spread(plain, jitter=self.jitter, chance=chance, maximum=self.maximum)
+    def __iter__(self) -> Iterator[AbstractContextManager[Any]]: ...
+    def __aiter__(self) -> AsyncIterator[AbstractContextManager[Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """How often to try, and how long to wait in between."""
+class Retry(Policy):
+    """How often to try, on what, and how long to wait in between."""
 
     max_attempts: int = 3
     """Calls in total, the first one included."""
     backoff: Backoff = field(default_factory=Backoff)
+    """Seconds between the attempts."""
+    on: Condition = (ConnectionError, TimeoutError, OSError)
+    """What is worth repeating: exception types, a predicate, `ErrorCategory` values, or some of
+    them. A group of exceptions is worth it only if all of its leaves are. Never cancellation."""
+    budget: RetryBudget | None = None
+    """Shared with every other retry and hedge towards the same dependency."""
+    idempotency: Idempotency | None = None
+    """Whether the call may be repeated blindly; None means yes."""
+    retry_on_result: Callable[[Any], bool] | None = None
+    """Says whether a returned value is a failure worth repeating."""
+    retry_after: Callable[[BaseException], float | None] | None = None
+    """Reads from an error how many seconds its sender asked to wait; default: Retry-After."""
+    max_retry_after: float = 3600.0
+    """Longest Retry-After, in seconds, that is obeyed; a longer one ends the call at once."""
+    allow_nested: bool = False
+    """Retry also inside a call that a retry further out governs, multiplying the calls."""
+    on_discard: Callable[[Any], Any] | None = None
+    """Given each result that is thrown away in order to retry; close it here. May be async."""
+    on_retry: Callable[[Attempt], Any] | None = None
+    """Told of each failed attempt that will be repeated, before the wait. May be async."""
+    name: str = "retry"
+    _matches: Test = field(init=False, repr=False, compare=False)
+
+    loop_with: ClassVar[Callable[[Retry], Attempts]]
+    """Put in place by `holdfast.pipeline`, which knows how to wait."""
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one attempt.
+        """Refuse settings that cannot work.
 
         Raises:
-            ValueError: naming the value and what is right.
+            BadInputError: naming the field, its value and what is right.
         """
-        if self.max_attempts < 1:
-            raise ValueError(f"max_attempts must be at least 1, got {self.max_attempts}")
+        checks.whole("max_attempts", self.max_attempts, at_least=1)
+        checks.instance("backoff", self.backoff, Backoff, optional=False)
+        checks.instance("budget", self.budget, RetryBudget)
+        checks.instance("idempotency", self.idempotency, Idempotency)
+        checks.seconds("max_retry_after", self.max_retry_after, zero=True)
+        for hook in ("retry_on_result", "retry_after", "on_discard", "on_retry"):
+            checks.hook(hook, getattr(self, hook))
+        checks.label("name", self.name)
+        object.__setattr__(self, "_matches", compile_condition("on", self.on))
+        if self.idempotency is not None and self.max_attempts > 1:
+            self.idempotency.require_lookup("Retry")
 
     def wait(
         self,
@@ -71,6 +98,7 @@ class Retry:
         chance: float,
         left: float | None = None,
         retry_after: float | None = None,
+        previous: float | None = None,
     ) -> float | None:
         """Seconds to wait after failed attempt ``attempt``, or None for 'give up'.
 
@@ -79,10 +107,165 @@ class Retry:
             chance: a random number in [0, 1).
             left: seconds until the deadline; no wait is begun that would outlast it.
             retry_after: what the server asked for, in seconds; honoured as a minimum.
+            previous: the wait before this one, in seconds.
         """
         if attempt >= self.max_attempts:
             return None
-        wait = max(self.backoff.delay(attempt, chance), retry_after or 0.0)
+        wait = max(self.backoff.delay(attempt, chance, previous), retry_after or 0.0)
         if left is not None and wait >= left:
             return None
         return wait
+
+    def describe(self) -> str:
+        """Attempts and waits in one line."""
+        waits = [self.backoff.longest(n) for n in range(1, min(self.max_attempts, 6))]
+        told = ", ".join(f"{wait:.3g} s" for wait in waits)
+        more = ", ..." if self.max_attempts > len(waits) + 1 else ""
+        return f"Retry: {self.max_attempts} attempts, waits of at most {told or 'none'}{more}"
+
+    def bound(self, inner: Bound) -> Bound:
+        """Every attempt at its worst, and the longest wait after each but the last."""
+        known = min(self.max_attempts - 1, 1000)
+        waits = sum(self.backoff.longest(n) for n in range(1, known + 1))
+        waits += (self.max_attempts - 1 - known) * self.backoff.longest(1001)
+        return Bound(inner.seconds * self.max_attempts + waits, inner.calls * self.max_attempts)
+
+    @property
+    def passes_rejections(self) -> bool:  # type: ignore[override]
+        """Whether a rejection from inside is not repeated."""
+        return self.retry_on_result is None and not self._matches(_REJECTED)
+
+    def worth(self, result: Result) -> bool:
+        """Whether a result is one this policy would repeat."""
+        if type(result) is Err:
+            return every_leaf(self._matches, result.error)
+        return self.retry_on_result is not None and bool(self.retry_on_result(result.value))
+
+    def attempts(self) -> Attempts:
+        """The attempts as a loop, for a block of code instead of a function.
+
+        ::
+
+            for attempt in retry.attempts():          # or: async for
+                with attempt:
+                    upload(part)
+        """
+        return Retry.loop_with(self)
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner`` until it succeeds or is given up."""
+        scope, governor, folded = call.scope, call.retrying, call.scope.folds
+        outermost = governor is None and not folded
+        if not (outermost or self.allow_nested or governor is self):
+            return (yield from inner(call))
+        if self.idempotency is not None and self.idempotency.key and scope.key is None:
+            scope.key = self.idempotency.key()
+        if self.budget is not None and call.first is None:
+            self.budget.deposit()
+        call.retrying, scope.folds = governor or self, True
+        try:
+            return (yield from self._repeat(call, inner, may_fold=not self.allow_nested))
+        finally:
+            call.retrying, scope.folds = governor, folded
+
+    def _repeat(self, call: Call, inner: Step, *, may_fold: bool) -> Flow:
+        waited: float | None = None
+        for number in itertools.count(1):
+            call.scope.attempt = number
+            unmeasured = call.unmeasured and number == 1
+            began = call.began if call.first is not None else ambient.now()
+            result = yield from inner(call)
+            if not self.worth(result) or (number == 1 and may_fold and call.governed()):
+                return result
+            seconds = None if unmeasured else ambient.now() - began
+            delay, reason = self._decide(call, result, number, waited)
+            if self._ambiguous(result):
+                found = yield from self._look_up(call)
+                if type(found) is Ok:
+                    return found
+                if found is not None:
+                    delay, reason = None, "nobody can tell whether it took effect"
+            attempt = Attempt(number, _told(result), seconds, delay, reason)
+            call.remember(attempt)
+            call.say(f"{self.name}: {attempt}")
+            self._tell(attempt)
+            if delay is None:
+                return result
+            if type(result) is Ok and self.on_discard is not None:
+                yield Run(self.on_discard, (result.value,))
+            # What failed holds frames, and these hold the buffers of the work.
+            del result
+            if self.on_retry is not None:
+                yield Run(self.on_retry, (attempt,))
+            if delay > 0:
+                yield Sleep(delay)
+            waited = delay
+        raise AssertionError("counting never ends")  # pragma: no cover
+
+    def _decide(
+        self, call: Call, result: Result, number: int, previous: float | None
+    ) -> tuple[float | None, str]:
+        """The wait before the next attempt, or None and why there is none."""
+        if number >= self.max_attempts:
+            return None, f"all {self.max_attempts} attempts are used up"
+        asked = None
+        if type(result) is Err:
+            read = self.retry_after or (lambda e: retry_after_of(e, ambient.wall()))
+            asked = read(result.error)
+        left = call.left()
+        if asked is not None and asked > min(left, self.max_retry_after):
+            limit = "the deadline" if asked > left else "max_retry_after"
+            return None, f"asked to come back in {asked:.6g} s, which is beyond {limit}"
+        delay = self.wait(
+            number, chance=ambient.chance(), left=left, retry_after=asked, previous=previous
+        )
+        if delay is None:
+            return None, f"the wait would outlast the deadline in {max(0.0, left):.3g} s"
+        if self.budget is not None and not self.budget.try_spend():
+            if hub.active:
+                hub.emit(RetrySuppressed(self.name, ambient.now(), number, _told(result)))
+            return None, "the retry budget is used up"
+        return delay, ""
+
+    def _tell(self, attempt: Attempt) -> None:
+        if not hub.active:
+            return
+        now, number, wait = ambient.now(), attempt.number, attempt.waited
+        if wait is None:
+            hub.emit(RetryStopped(self.name, now, number, attempt.reason, attempt.error))
+        else:
+            hub.emit(RetryScheduled(self.name, now, number, wait, attempt.error))
+
+    def _ambiguous(self, result: Result) -> bool:
+        """Whether a failed call may have been carried out all the same."""
+        return (
+            type(result) is Err
+            and self.idempotency is not None
+            and not self.idempotency.safe
+            and not isinstance(result.error, RejectedError)
+        )
+
+    def _look_up(self, call: Call) -> Generator[Effect, Any, Result | None]:
+        """Ask what became of the call: an `Ok`, None for absent, an `Err` for unknown."""
+        policy = self.idempotency
+        if policy is None or policy.reconcile is None:
+            return Err(LookupError("no reconcile hook"))
+        for asked in range(1, self.max_attempts + 1):
+            answer = yield Run(policy.reconcile, (call.scope.key,))
+            found = answer.value if type(answer) is Ok else Lookup.UNKNOWN
+            if isinstance(found, Found):
+                call.say(f"{self.name}: the call was found to have been carried out")
+                return Ok(found.value)
+            if found is Lookup.ABSENT:
+                return None
+            delay = self.backoff.delay(asked, ambient.chance())
+            if asked == self.max_attempts or delay >= call.left():
+                break
+            yield Sleep(delay)
+        return Err(LookupError("unknown"))
+
+
+def _told(result: Result) -> str:
+    if type(result) is Err:
+        return describe(result.error)
+    return f"the result was not accepted: {type(result.value).__name__}"

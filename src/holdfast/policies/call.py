@@ -1,0 +1,137 @@
+"""One execution of one pipeline: what its policies share while it lasts.
+
+The hot path of a pipeline makes none of these. A call gets one as soon as
+anything out of the ordinary happens, or when it needs a policy whose work
+cannot be skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import DeadlineExceededError
+from holdfast.events import Event, hub
+from holdfast.outcome import Attempt, Err, Report, Result
+from holdfast.policies.scope import Scope, child
+from holdfast.ports import ambient
+
+if TYPE_CHECKING:
+    from holdfast.policies.retry import Retry
+
+KEPT = 100
+"""Failed attempts and steps remembered of one call."""
+
+
+def _ungoverned() -> bool:
+    return False
+
+
+class Call:
+    """The function, its arguments, and the story so far."""
+
+    __slots__ = (
+        "adopted",
+        "args",
+        "attempts",
+        "began",
+        "first",
+        "fn",
+        "governed",
+        "history",
+        "kwargs",
+        "name",
+        "queued_out",
+        "retrying",
+        "running",
+        "scope",
+        "steps",
+        "unmeasured",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        scope: Scope,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.name = name
+        self.scope = scope
+        """The call's own scope; `Within` gives what runs inside it a tighter one."""
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.began = ambient.now()
+        """Monotonic seconds."""
+        self.attempts = 0
+        """How often the function was called."""
+        self.running = 0
+        """How many of these calls run now; more than one in a race."""
+        self.queued_out = False
+        """Whether what is being ended was waiting in a queue of ours."""
+        self.history: list[Attempt] = []
+        self.steps: list[str] = []
+        self.retrying: Retry | None = None
+        """The outermost retry of this call; retries inside it fold."""
+        self.first: Result | None = None
+        """The result of a first attempt that was made before this object existed."""
+        self.unmeasured = False
+        """Whether nobody looked at the clock when that first attempt began."""
+        self.governed: Callable[[], bool] = _ungoverned
+        """Says whether a retry further out governs this call without the scope knowing it."""
+        self.adopted: dict[int, object] = {}
+        """What the hot path already holds, by the identity of the policy."""
+
+    def adopt(self, policy: object) -> object | None:
+        """What the hot path already holds for ``policy``; it is handed over once."""
+        return self.adopted.pop(id(policy), None) if self.adopted else None
+
+    def left(self) -> float:
+        """Seconds until the tightest deadline; infinite without one."""
+        return self.scope.deadline - ambient.now()
+
+    def say(self, step: str) -> None:
+        """Remember what a policy did, for the outcome and the report."""
+        self.steps.append(step)
+        if len(self.steps) > 2 * KEPT:
+            del self.steps[:-KEPT]
+
+    def remember(self, attempt: Attempt) -> None:
+        """Remember a failed attempt."""
+        self.history.append(attempt)
+        if len(self.history) > 2 * KEPT:
+            del self.history[:-KEPT]
+
+    def emit(self, event: Event) -> None:
+        """Tell the listeners. Ask `hub.active` before building the event."""
+        hub.emit(event)
+
+    def interrupted_while_running(self) -> bool:
+        """Whether a limit of ours is ending the call while the function is at work."""
+        scope: Scope | None = self.scope
+        while self.running > 0 and scope is not None:
+            if scope.rang:
+                return True
+            scope = scope.parent
+        return False
+
+    def fork(self) -> Call:
+        """A call for one runner of a race: its own scope and counts, the same story."""
+        twin = Call(self.name, child(self.scope), self.fn, self.args, self.kwargs)
+        twin.began = self.began
+        twin.history, twin.steps = self.history, self.steps
+        twin.retrying = self.retrying
+        twin.governed = self.governed
+        return twin
+
+    def report(self) -> Report:
+        """The story, frozen."""
+        return Report(
+            tuple(self.history[-KEPT:]), tuple(self.steps[-KEPT:]), ambient.now() - self.began
+        )
+
+    def blame_deadline(self) -> Err:
+        """The failure of a call whose time is up."""
+        return Err(DeadlineExceededError(f"{self.name}: the deadline has passed"))
