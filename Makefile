@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: demo test check bench docs conformance format clean
+.PHONY: demo test check bench gates docs conformance format clean
 
 demo: $(VENV)/.run
 	$(BIN)/holdfast demo
@@ -19,8 +19,11 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+gates: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.gates
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -52,6 +55,10 @@ $(VENV)/.test: $(VENV)/.run
 
 $(VENV)/.check: $(VENV)/.run
 	$(PIP) --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) --group bench
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.made pyproject.toml

@@ -1,130 +1,70 @@
-"""`make bench`: what Holdfast costs, as ratios measured in one run.
+"""`make bench`: what Holdfast costs, and what its peers cost, as ratios measured in one run.
 
 Nothing here is a test: figures depend on the machine, ratios less so.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
-import statistics
-import time
-import uuid
-from collections.abc import Awaitable, Callable
+import logging
+from pathlib import Path
 
-import aiohttp
-
-from holdfast.comfyui import ComfyUI, Workflow, messages
-from holdfast.comfyui.standin import StandIn, StandInConfig
-from holdfast.machines.circuit import Circuit
-
-LOOPS = 200_000
-JOBS = 60
+from benchmarks import comfyui_runs, engine
+from benchmarks.measure import Race, machine, table, write_json
+from benchmarks.peers.__main__ import races as peer_races
+from benchmarks.peers.catalogue import ADAPTERS, absence, load, version
 
 
-def per_call(action: Callable[[], object], loops: int = LOOPS) -> float:
-    """Nanoseconds per call: the best of five rounds."""
-    rounds = []
-    for _ in range(5):
-        began = time.perf_counter_ns()
-        for _ in range(loops):
-            action()
-        rounds.append((time.perf_counter_ns() - began) / loops)
-    return min(rounds)
+def main() -> None:
+    """Race, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--write", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--only", choices=("engine", "peers", "comfyui"), help="one part alone")
+    arguments = parser.parse_args()
+    # Some peers log each retry; what is timed is the retry, not the log.
+    logging.disable(logging.CRITICAL)
+    print("  ".join(f"{name} {value}" for name, value in machine().items()))
+    run: list[Race] = []
+    if arguments.only in (None, "engine"):
+        run += _engine()
+    if arguments.only in (None, "peers"):
+        run += _peers()
+    if arguments.only in (None, "comfyui"):
+        asyncio.run(comfyui_runs.runs())
+    if arguments.write is not None:
+        write_json(run, arguments.write)
+        print(f"\nwritten to {arguments.write}")
 
 
-def show(name: str, nanoseconds: float, bare: float) -> None:
-    print(f"  {name:<44} {nanoseconds:>12,.0f} ns  {nanoseconds / bare:>8.1f} x bare call")
+def _engine() -> list[Race]:
+    races = engine.run()
+    for each in races:
+        print(f"\n{table(each)}", flush=True)
+    print("\nMemory per object")
+    sizes = dict(engine.memory())
+    for name, size in sizes.items():
+        print(f"  {name:<44} {size:>10,.0f} bytes")
+    print("\nGoals")
+    for line in engine.goals(races, sizes["CircuitBreaker"], engine.import_milliseconds()):
+        print(line)
+    return races
 
 
-def machines() -> None:
-    print("Hot paths")
-    circuit, now = Circuit(), time.monotonic()
-
-    def bare() -> None:
-        return None
-
-    def guarded() -> None:
-        permit = circuit.admit(now)
-        if permit is not None:
-            bare()
-            circuit.success(permit, now)
-
-    progress = json.dumps(
-        {
-            "type": "progress",
-            "data": {"value": 3, "max": 20, "prompt_id": str(uuid.uuid4()), "node": "3"},
-        }
-    )
-    reference = per_call(bare)
-    show("bare call", reference, reference)
-    show("through a circuit breaker", per_call(guarded), reference)
-    show(
-        "one progress message parsed",
-        per_call(lambda: messages.parse_text(progress), 50_000),
-        reference,
-    )
-    show(
-        "json.loads alone of that message",
-        per_call(lambda: json.loads(progress), 50_000),
-        reference,
-    )
-
-
-def graph(number: int) -> dict[str, object]:
-    size = {"width": 64, "height": 64, "batch_size": 1}
-    saved = {"images": ["1", 0], "filename_prefix": "bench"}
-    return {
-        "1": {"class_type": "EmptyImage", "inputs": {**size, "color": number}},
-        "2": {"class_type": "SaveImage", "inputs": saved},
-    }
-
-
-async def by_hand(url: str, number: int) -> None:
-    """The least a client can do: submit, wait for the end on the socket, fetch the file."""
-    client_id, prompt_id = uuid.uuid4().hex, str(uuid.uuid4())
-    async with aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"{url}/ws?clientId={client_id}") as socket:
-            body = {"prompt": graph(number), "client_id": client_id, "prompt_id": prompt_id}
-            async with session.post(f"{url}/prompt", json=body) as answer:
-                await answer.read()
-            async for frame in socket:
-                told = json.loads(frame.data)
-                if told["type"] == "executing" and told["data"]["node"] is None:
-                    break
-        async with session.get(f"{url}/history/{prompt_id}") as answer:
-            history = await answer.json()
-        (image,) = history[prompt_id]["outputs"]["2"]["images"]
-        async with session.get(f"{url}/view", params=image) as answer:
-            await answer.read()
-
-
-async def timed(action: Callable[[int], Awaitable[object]], first: int) -> list[float]:
-    times = []
-    for number in range(first, first + JOBS):
-        began = time.perf_counter()
-        await action(number)
-        times.append(time.perf_counter() - began)
-    return times
-
-
-async def runs() -> None:
-    print(f"\nOne small job on an idle server, {JOBS} times each (milliseconds)")
-    with StandIn(StandInConfig()) as server:
-        plain = await timed(lambda number: by_hand(server.url, number), 0)
-        async with ComfyUI(server.url) as comfy:
-            held = await timed(lambda number: comfy.run(Workflow.from_api(graph(number))), 100_000)
-    for name, times in (
-        ("by hand, nothing checked", plain),
-        ("ComfyUI.run, everything checked", held),
-    ):
-        ordered = sorted(times)
-        median, worst = statistics.median(ordered) * 1e3, ordered[int(len(ordered) * 0.95)] * 1e3
-        print(f"  {name:<44} median {median:6.1f}   95 % below {worst:6.1f}")
-    ratio = statistics.median(held) / statistics.median(plain)
-    print(f"  ratio of the medians: {ratio:.2f}")
+def _peers() -> list[Race]:
+    print("\nPeers")
+    peers = []
+    for name in ADAPTERS:
+        peer = load(name)
+        print(f"  {name:<16} {version(name) if peer else absence(name)}")
+        if peer is not None:
+            peers.append(peer)
+    races = []
+    for each in peer_races(peers):
+        print(f"\n{table(each)}", flush=True)
+        races.append(each)
+    return races
 
 
 if __name__ == "__main__":
-    machines()
-    asyncio.run(runs())
+    main()

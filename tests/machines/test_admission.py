@@ -1,9 +1,6 @@
-"""Who waits, who is turned away: against a plain list, and in a small simulated overload."""
+"""Who waits, who is turned away: against a plain list."""
 
 from __future__ import annotations
-
-from math import inf, nan
-from random import Random
 
 import pytest
 from hypothesis import settings
@@ -11,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from holdfast.errors import BadInputError
-from holdfast.machines.admission import AdmissionQueue, OverloadController, Refusal
+from holdfast.machines.admission import AdmissionQueue, Refusal
 
 
 def filled(capacity, *priorities):
@@ -159,95 +156,11 @@ TestAgainstAPlainList = AgainstAPlainList.TestCase
 TestAgainstAPlainList.settings = settings(deadline=None, max_examples=60)
 
 
-def test_a_short_queue_is_left_alone_whatever_the_rates():
-    controller = OverloadController(target=0.05)
-    for n in range(2_000):
-        assert controller.admit(n * 0.001, n % 10, 0.04, chance=0.999)
-        if n % 2:
-            controller.completed(n * 0.001, 0.04)
-
-
-def overloaded(*, wait, times=2, seconds=2.0):
-    """A controller that saw `times` as many arrivals as completions, in ten equal levels."""
-    controller, rng = OverloadController(target=0.05), Random(3)
-    for n in range(int(seconds * 1_000)):
-        now = n * 0.001
-        controller.admit(now, rng.randrange(10), wait, rng.random())
-        if n % times == 0:
-            controller.completed(now, wait)
-    return controller
-
-
-def test_in_overload_what_is_let_in_matches_what_goes_out():
-    controller = overloaded(wait=0.2)
-    assert controller.fraction == pytest.approx(0.5, abs=0.05)
-    assert all(controller.admit(2.0, level, 0.2, chance=0.0) for level in range(4))
-    assert not any(controller.admit(2.0, level, 0.2, chance=0.999) for level in range(6, 10))
-
-
-def test_just_above_the_target_only_part_of_the_surplus_is_cut():
-    assert overloaded(wait=0.0625).fraction == pytest.approx(0.875, abs=0.03)
-
-
-def test_everything_is_let_in_again_soon_after_the_overload():
-    controller = overloaded(wait=0.2, times=10)
-    assert controller.fraction < 0.2
-    for n in range(20):
-        controller.admit(2.0 + n * 0.1, 0, 0.0, chance=0.0)
-    assert controller.fraction == 1.0
-
-
-def test_the_cut_is_lifted_at_once_when_no_more_comes_in_than_goes_out():
-    controller = overloaded(wait=0.2, times=10)
-    for _ in range(200):
-        controller.completed(2.05, 0.0)
-    controller.completed(2.2, 0.0)
-    assert controller.fraction == 1.0
-
-
-def test_a_few_completions_are_too_little_to_cut_on():
-    controller = OverloadController(period=0.1)
-    for n in range(30):
-        assert controller.admit(n * 0.01, 5, 1.0, chance=0.999)
-        if n % 10 == 0:
-            controller.completed(n * 0.01, 1.0)
-
-
-def test_a_little_is_always_let_in():
-    assert overloaded(wait=0.2, times=200, seconds=4.0).fraction == 0.02
-
-
-def test_the_cut_follows_the_priorities_of_today():
-    controller = OverloadController(target=0.05)
-    for n in range(4_000):
-        now = n * 0.001
-        controller.admit(now, 9 if n < 2_000 else n % 5, 0.2, chance=0.5)
-        if n % 2 == 0:
-            controller.completed(now, 0.2)
-    assert controller.admit(4.0, 1, 0.2, chance=0.999)
-    assert not controller.admit(4.0, 4, 0.2, chance=0.999)
-
-
-def test_without_a_completion_nothing_is_cut_on_a_guess():
-    controller = OverloadController()
-    for n in range(5_000):
-        assert controller.admit(n * 0.1, 5, 100.0, chance=0.999)
-
-
-def test_priorities_beyond_the_levels_count_as_the_last():
-    controller = OverloadController(levels=4)
-    assert controller.admit(0.0, -7, 0.0, 0.5)
-    assert controller.admit(0.0, 99, 0.0, 0.5)
-    assert controller._histogram == [1.0, 0.0, 0.0, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("target", 0), ("target", nan), ("period", -1), ("period", inf), ("levels", 0)],
-)
-def test_settings_that_could_not_work_are_refused(field, value):
-    with pytest.raises(BadInputError, match=field):
-        OverloadController(**{field: value})
+def test_the_expected_wait_ends_sooner_when_the_first_is_nearly_done():
+    queue = filled(9, 1)
+    assert queue.expected_wait(0, 1, 1, 75.0, served_seconds=70.0) == 5.0
+    assert queue.expected_wait(1, 1, 1, 75.0, served_seconds=70.0) == 80.0
+    assert queue.expected_wait(1, 1, 1, 75.0, served_seconds=900.0) == 75.0
 
 
 def test_a_queue_of_less_than_nothing_is_refused():

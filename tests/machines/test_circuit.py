@@ -299,13 +299,16 @@ def test_who_has_seen_it_work_wipes_the_openings_away():
 
 
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 9.0), (0.5, 10.0), (0.75, 10.5)])
-def test_chance_moves_the_opening_a_little_either_way(chance, seconds):
-    breaker = circuit(failure_threshold=1)
+def test_chance_moves_every_opening_but_the_first_a_little_either_way(chance, seconds):
+    breaker = circuit(failure_threshold=1, open_growth=1.0)
+    breaker.trip(0.0, chance)
+    assert breaker.retry_after(0.0) == 10.0
     breaker.trip(0.0, chance)
     assert breaker.retry_after(0.0) == pytest.approx(seconds)
-    again = circuit(failure_threshold=1)
-    again.failure(admitted(again, 0.0), 0.0, chance=chance)
-    assert again.retry_after(0.0) == pytest.approx(seconds)
+    again = circuit(failure_threshold=1, open_growth=1.0)
+    again.trip(0.0)
+    again.failure(admitted(again, 10.0), 10.0, chance=chance)
+    assert again.retry_after(10.0) == pytest.approx(seconds)
 
 
 def test_no_chance_moves_the_opening_beyond_its_maximum():

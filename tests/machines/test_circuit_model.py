@@ -95,7 +95,8 @@ class CircuitMachine(RuleBasedStateMachine):
 
     def open(self, chance: float) -> None:
         plain = min(32.0, 8.0 * self.settings.open_growth**self.openings)
-        length = min(32.0, plain * (1 + JITTER * (2 * chance - 1)))
+        share = JITTER if self.openings else 0.0  # the first lasts exactly as set
+        length = min(32.0, plain * (1 + share * (2 * chance - 1)))
         self.openings += 1
         # The last bit is the circuit's own: powers are not exact.
         self.open_until = self.circuit._half_open_at

@@ -140,10 +140,15 @@ def test_calls_much_slower_than_usual_open_it():
 
 
 def test_the_chance_given_with_a_success_moves_the_opening_that_it_brings():
-    breaker = circuit(slow_rate=0.5, slow_seconds=1.0, window_calls=10, open_seconds=10.0)
-    play(breaker, "+" * 9, seconds=5.0)
-    breaker.success(breaker.admit(0.0), 0.0, 5.0, chance=0.0)
-    assert breaker.retry_after(0.0) == pytest.approx(9.0)
+    breaker = circuit(
+        slow_rate=0.5, slow_seconds=1.0, window_calls=10, open_seconds=10.0, open_growth=1.0
+    )
+    breaker.trip(0.0)
+    breaker.success(breaker.admit(10.0), 10.0, 1.0)
+    for _ in range(9):
+        breaker.success(breaker.admit(10.0), 10.0, 5.0)
+    breaker.success(breaker.admit(10.0), 10.0, 5.0, chance=0.0)
+    assert breaker.retry_after(10.0) == pytest.approx(9.0)
 
 
 def test_failed_calls_may_be_slow_too_but_teach_nothing():

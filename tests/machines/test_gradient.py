@@ -59,12 +59,35 @@ def test_it_shrinks_when_calls_take_much_longer_than_usual():
     assert limit.limit < 30
 
 
-def test_a_drop_takes_a_tenth_at_once_and_only_once_in_a_window():
-    limit = GradientLimit(initial=100)
-    limit.sample(0.0, 1.0, 100, dropped=True)
-    assert limit.limit == 90
-    limit.sample(0.01, 1.0, 100, dropped=True)
-    assert limit.limit == 90
+def test_a_window_in_which_one_call_in_ten_was_dropped_takes_a_tenth_however_many_more():
+    few, some, all_of_them = (GradientLimit(initial=100) for _ in range(3))
+    for n in range(101):
+        few.sample(n * 0.01, 1.0, 100, dropped=n < 9)
+        some.sample(n * 0.01, 1.0, 100, dropped=n < 10)
+        all_of_them.sample(n * 0.01, 1.0, 100, dropped=True)
+    assert (few.limit, some.limit, all_of_them.limit) == (100, 90, 90)
+
+
+def test_at_the_start_it_searches_by_halves_more_and_goes_back_when_calls_grow_slow():
+    limit, seen, now = GradientLimit(initial=10, maximum=1_000), [], 0.0
+    for _ in range(3_000):
+        seconds = 0.05 * max(1.0, limit.limit / 20)
+        now += seconds / limit.limit
+        limit.sample(now, seconds, limit.limit, dropped=False)
+        if seen[-1:] != [limit.limit]:
+            seen.append(limit.limit)
+    assert seen[:5] == [10, 15, 22, 33, 22]
+    assert limit.limit < 30
+
+
+def test_a_lasting_overload_does_not_become_what_is_usual():
+    limit, now = GradientLimit(initial=10), 0.0
+    for _ in range(400_000):
+        seconds = 0.05 * max(1.0, limit.limit / 20)
+        now += seconds / limit.limit
+        limit.sample(now, seconds, limit.limit, dropped=False)
+    assert now > 600.0
+    assert limit.limit < 32
 
 
 def test_drops_alone_bring_it_down_to_the_minimum():
@@ -74,15 +97,15 @@ def test_drops_alone_bring_it_down_to_the_minimum():
 
 
 def test_a_window_lasts_250_ms_and_ten_samples():
-    by_count, by_time = GradientLimit(initial=20), GradientLimit(initial=20)
+    by_count, by_time = GradientLimit(initial=10), GradientLimit(initial=10)
     for n in range(1_000):
-        by_count.sample(n * 0.0002, 0.001, 20, dropped=False)
+        by_count.sample(n * 0.0002, 0.001, 10, dropped=False)
     for n in range(9):
-        by_time.sample(n * 1.0, 0.001, 20, dropped=False)
-    assert by_count.limit == by_time.limit == 20
-    by_count.sample(0.25, 0.001, 20, dropped=False)
+        by_time.sample(n * 1.0, 0.001, 10, dropped=False)
+    assert by_count.limit == by_time.limit == 10
+    by_count.sample(0.25, 0.001, 10, dropped=False)
     for n in (9, 10, 11, 12):
-        by_time.sample(n * 1.0, 0.001, 20, dropped=False)
+        by_time.sample(n * 1.0, 0.001, 10, dropped=False)
     assert by_count._windows == by_time._windows == 1
 
 

@@ -17,7 +17,7 @@ def test_while_everything_is_accepted_everything_passes():
     throttle = ThrottleMachine()
     for n in range(1_000):
         assert throttle.admit(n * 0.01, 0.0)
-        throttle.accepted(n * 0.01)
+        throttle.answered(n * 0.01, accepted=True)
     assert throttle.probability(10.0) == 0.0
 
 
@@ -30,9 +30,7 @@ def test_while_everything_is_accepted_everything_passes():
 def test_the_chance_of_refusal_is_the_one_in_the_book(calls, k, chance):
     throttle = ThrottleMachine(k)
     for accepted in calls:
-        throttle.admit(1.0, 0.999)
-        if accepted:
-            throttle.accepted(1.0)
+        throttle.answered(1.0, accepted)
     probability = max(0.0, (len(calls) - k * sum(calls)) / (len(calls) + 1))
     assert throttle.probability(1.0) == probability
     if abs(chance - probability) > 1e-9:
@@ -41,7 +39,7 @@ def test_the_chance_of_refusal_is_the_one_in_the_book(calls, k, chance):
 
 def test_a_call_that_is_refused_counts_as_asked_for():
     throttle = ThrottleMachine()
-    throttle.admit(0.0, 0.0)
+    throttle.answered(0.0, accepted=False)
     assert not throttle.admit(0.0, 0.1)
     assert throttle.probability(0.0) == pytest.approx(2 / 3)
 
@@ -51,27 +49,38 @@ def test_a_dead_server_is_sent_little_and_a_healed_one_gets_everything_again():
     sent = 0
     for _ in range(600):
         now += 1.0
-        sent += throttle.admit(now, rng.random())
+        if throttle.admit(now, rng.random()):
+            sent += 1
+            throttle.answered(now, accepted=False)
     assert 0 < sent < 30
     for _ in range(1_500):
         now += 1.0
         if throttle.admit(now, rng.random()):
-            throttle.accepted(now)
+            throttle.answered(now, accepted=True)
     assert throttle.probability(now) == 0.0
 
 
 def test_history_is_forgotten_after_its_window():
     throttle = ThrottleMachine(seconds=120.0)
     for _ in range(50):
-        throttle.admit(0.0, 0.5)
+        throttle.answered(0.0, accepted=False)
     assert throttle.probability(100.0) > 0.9
     assert throttle.probability(121.0) == 0.0
 
 
-def test_a_few_long_calls_in_flight_are_no_refusals_when_a_minimum_is_set():
+def test_calls_under_way_are_no_refusals_however_many_they_are():
+    throttle = ThrottleMachine()
+    assert all(throttle.admit(0.0, 0.0) for _ in range(1_000))
+    assert throttle.probability(0.0) == 0.0
+
+
+def test_a_few_refusals_say_nothing_when_a_minimum_is_set():
     throttle = ThrottleMachine(minimum=10)
-    assert all(throttle.admit(0.0, 0.0) for _ in range(10))
-    assert throttle.probability(0.0) > 0.9
+    for _ in range(9):
+        throttle.answered(0.0, accepted=False)
+    assert throttle.admit(0.0, 0.0)
+    assert throttle.probability(0.0) == 0.0
+    throttle.answered(0.0, accepted=False)
     assert not throttle.admit(0.0, 0.0)
 
 

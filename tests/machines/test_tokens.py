@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from holdfast.errors import BadInputError
-from holdfast.machines.tokens import Gcra
+from holdfast.machines.tokens import Bookings, Gcra
 
 
 def test_a_burst_passes_at_once_and_the_next_one_waits_for_the_rate():
@@ -147,3 +147,58 @@ class AgainstABucketOfTokens(RuleBasedStateMachine):
 
 TestAgainstABucketOfTokens = AgainstABucketOfTokens.TestCase
 TestAgainstABucketOfTokens.settings = settings(deadline=None, max_examples=60)
+
+
+def test_turns_are_booked_one_after_the_other():
+    bookings = Bookings(Gcra(1.0, 1.0, 2.0))
+    assert [bookings.book(0.0) for _ in range(4)] == [
+        (0.0, True),
+        (0.0, True),
+        (1.0, True),
+        (2.0, True),
+    ]
+    assert bookings.book(0.0, longest=2.9) == (3.0, False)
+    assert bookings.book(0.0, longest=3.0) == (3.0, True)
+
+
+def test_the_last_turn_given_back_is_booked_again_and_so_are_those_before_it():
+    bookings = Bookings(Gcra(1.0, 1.0, 1.0))
+    for _ in range(4):
+        bookings.book(0.0)
+    bookings.give_back(0.5, 2.0)
+    bookings.give_back(0.5, 3.0)
+    assert bookings.book(0.5) == (1.5, True)
+    assert bookings.book(0.5) == (2.5, True)
+
+
+def test_a_turn_given_back_goes_to_the_next_and_one_that_has_come_is_lost():
+    bookings = Bookings(Gcra(1.0, 1.0, 1.0))
+    for _ in range(4):
+        bookings.book(0.0)
+    bookings.give_back(0.25, 1.0)
+    assert bookings.book(0.5) == (0.5, True)
+    bookings.give_back(1.0, 1.0)
+    assert bookings.book(1.0) == (3.0, True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    burst=st.integers(1, 4),
+    moves=st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0]), st.integers(0, 9)), max_size=60),
+)
+def test_whatever_is_given_back_no_stretch_of_time_sees_more_than_the_rate(burst, moves):
+    bookings, now, turns = Bookings(Gcra(1.0, 1.0, burst)), 0.0, []
+    for step, which in moves:
+        now += step
+        coming = [turn for turn in turns if turn > now]
+        if which < 4 and which < len(coming):
+            turns.remove(coming[which])
+            bookings.give_back(now, coming[which])
+        else:
+            wait, booked = bookings.book(now)
+            assert booked
+            turns.append(now + wait)
+    turns.sort()
+    for first in range(len(turns)):
+        for last in range(first, len(turns)):
+            assert last - first + 1 <= burst + turns[last] - turns[first] + 1e-6

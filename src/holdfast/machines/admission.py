@@ -1,18 +1,14 @@
 """Who waits and who is turned away when there is more work than can be done.
 
-Two machines for a load shedder. `AdmissionQueue` is a short queue by priority:
-a better arrival takes the place of the worst. `OverloadController` turns
-arrivals away before they queue, when the queue shows that more comes in than goes out.
+A short queue by priority: a better arrival takes the place of the worst.
 
 Laws:
 
 - The lower the number, the more important. Equals are served in order of arrival, and
   the last of them to come is the first to be evicted. Nobody is evicted by an equal.
 - Every ticket leaves once: taken, evicted, dropped or removed.
-- Time and chance are arguments; a `now` earlier than the last one seen counts as no time.
-- The controller leaves a short queue alone: below `target` nothing is cut, and between
-  one and two targets only part of the surplus is.
-- Not safe for concurrent use: callers guard these with their own lock.
+- Time is an argument; a `now` earlier than the last one seen counts as no time passed.
+- Not safe for concurrent use: callers guard a queue with their own lock.
 """
 
 from __future__ import annotations
@@ -27,8 +23,6 @@ from typing import Generic, TypeVar
 from holdfast.errors import BadInputError
 
 TicketT = TypeVar("TicketT", bound=Hashable)
-
-_SMALLEST_FRACTION = 0.02
 
 
 class Refusal(StrEnum):
@@ -131,7 +125,12 @@ class AdmissionQueue(Generic[TicketT]):
         return 0.0
 
     def expected_wait(
-        self, priority: int, in_service: int, limit: int, service_seconds: float
+        self,
+        priority: int,
+        in_service: int,
+        limit: int,
+        service_seconds: float,
+        served_seconds: float = 0.0,
     ) -> float:
         """Seconds that a new ticket of this priority would wait, if nobody better comes.
 
@@ -140,6 +139,7 @@ class AdmissionQueue(Generic[TicketT]):
             in_service: tickets being served now.
             limit: tickets that are served at the same time.
             service_seconds: how long one takes.
+            served_seconds: how long the one that was let in first has been served.
         """
         ahead = in_service
         for level in self._order:
@@ -147,7 +147,11 @@ class AdmissionQueue(Generic[TicketT]):
                 break
             ahead += len(self._levels[level])
         limit = max(1, limit)
-        return max(0, ahead - limit + 1) * service_seconds / limit
+        if ahead < limit:
+            return 0.0
+        step = service_seconds / limit
+        first = min(step, max(0.0, service_seconds - served_seconds))
+        return first + (ahead - limit) * step
 
     def _pop(self, priority: int, *, last: bool) -> tuple[TicketT, float | None]:
         ticket, deadline = self._levels[priority].popitem(last=last)
@@ -164,126 +168,3 @@ class AdmissionQueue(Generic[TicketT]):
     def _onwards(self, now: float) -> float:
         self._latest = max(self._latest, now)
         return self._latest
-
-
-class OverloadController:
-    """Turns away the least important share of arrivals when the queue grows old.
-
-    Every `period` it compares arrivals with completions. While the oldest ticket
-    waits longer than `target`, the fraction let in moves towards completions per
-    arrival; when the queue is short again it recovers step by step.
-    """
-
-    __slots__ = (
-        "_arrivals",
-        "_arriving",
-        "_completing",
-        "_completions",
-        "_counted_since",
-        "_edge",
-        "_histogram",
-        "_level",
-        "_next_tick",
-        "_period",
-        "_target",
-        "fraction",
-    )
-
-    fraction: float
-    """Share of the arrivals let in, from 0.02 to 1."""
-
-    def __init__(self, target: float = 0.05, period: float = 0.1, levels: int = 64) -> None:
-        """Start by letting everything in.
-
-        Args:
-            target: seconds the oldest ticket may wait without anything being cut.
-            period: seconds between two looks.
-            levels: priorities told apart, from 0 up; higher ones count as the last.
-        """
-        for name, value in (("target", target), ("period", period)):
-            if not 0 < value < inf:
-                raise BadInputError(f"{name} must be above 0 seconds and finite, got {value}")
-        if not 1 <= levels <= 4096:
-            raise BadInputError(f"levels must be from 1 to 4096, got {levels}")
-        self._target = target
-        self._period = period
-        self._histogram = [0.0] * levels
-        self._arrivals = self._completions = 0
-        self._arriving = self._completing = 0.0
-        self._counted_since = self._next_tick = -inf
-        self.fraction = 1.0
-        self._level = levels
-        self._edge = 1.0
-
-    def admit(self, now: float, priority: int, oldest_wait: float, chance: float) -> bool:
-        """Count an arrival and say whether to let it in.
-
-        Args:
-            now: the moment it came.
-            priority: the lower, the more important.
-            oldest_wait: seconds for which the longest-waiting ticket has waited.
-            chance: a random number in [0, 1), for the level that is cut in part.
-        """
-        if now >= self._next_tick:
-            self._tick(now, oldest_wait)
-        histogram = self._histogram
-        if priority >= len(histogram):
-            priority = len(histogram) - 1
-        elif priority < 0:
-            priority = 0
-        histogram[priority] += 1.0
-        self._arrivals += 1
-        level = self._level
-        return priority < level or (priority == level and chance < self._edge)
-
-    def completed(self, now: float, oldest_wait: float) -> None:
-        """Count a ticket that was served."""
-        self._completions += 1
-        if now >= self._next_tick:
-            self._tick(now, oldest_wait)
-
-    def _tick(self, now: float, oldest_wait: float) -> None:
-        if self._counted_since == -inf:
-            self._counted_since = now
-            self._next_tick = now + self._period
-            return
-        self._next_tick = now + self._period
-        self._estimate_rates(now)
-        self._choose_fraction(oldest_wait)
-        self._choose_level()
-        self._histogram = [count * 0.9 for count in self._histogram]
-
-    def _estimate_rates(self, now: float) -> None:
-        # Few completions say little about the rate; slow work is given time to say more.
-        lasted = now - self._counted_since
-        if self._completions < 8 and lasted < 100 * self._period:
-            return
-        halves = 0.5 if self._arriving or self._completing else 1.0
-        self._arriving += halves * (self._arrivals / lasted - self._arriving)
-        self._completing += halves * (self._completions / lasted - self._completing)
-        self._arrivals = self._completions = 0
-        self._counted_since = now
-
-    def _choose_fraction(self, oldest_wait: float) -> None:
-        arriving, completing = self._arriving, self._completing
-        if oldest_wait <= self._target:
-            recovered = min(1.0, 1.15 * self.fraction + 0.05)
-            self.fraction = 1.0 if arriving < 1.05 * completing else recovered
-        elif completing > 0.0 and arriving > completing:
-            # Without a completion nobody knows the rate: the bounded queue has to do.
-            urgency = min(1.0, oldest_wait / self._target - 1.0)
-            cut = 1.0 - urgency * (1.0 - completing / arriving)
-            self.fraction = max(_SMALLEST_FRACTION, cut)
-
-    def _choose_level(self) -> None:
-        """Find the level that, with all better ones, makes up the fraction let in."""
-        histogram = self._histogram
-        self._level, self._edge = len(histogram), 1.0
-        if self.fraction >= 1.0:
-            return
-        room = self.fraction * sum(histogram)
-        for level, count in enumerate(histogram):
-            if count > room:
-                self._level, self._edge = level, room / count
-                return
-            room -= count

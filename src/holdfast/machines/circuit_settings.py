@@ -43,7 +43,8 @@ class CircuitSettings:
     probe_seconds: float = 600.0
     """Seconds after which a probe without outcome or progress no longer counts as running."""
     open_jitter: float = 0.1
-    """Share of an opening it may be moved by, either way, so that clients do not march in step."""
+    """Share of each opening after the first it may be moved by, either way, so that clients do
+    not march in step."""
     open_forget: float | None = None
     """Seconds of being closed after which openings are forgotten; None: 10 times `open_seconds`."""
     failure_rate: float | None = None
@@ -90,7 +91,12 @@ class CircuitSettings:
         return 10.0 * self.open_seconds if self.open_forget is None else self.open_forget
 
     def opening(self, number: int, chance: float) -> float:
-        """Seconds that opening ``number`` lasts, counted from 1 since they were last forgotten."""
+        """Seconds that opening ``number`` lasts, counted from 1 since they were last forgotten.
+
+        The first lasts exactly as set; the jitter is for those who keep coming back together.
+        """
+        if number <= 1:
+            return min(self.open_seconds, self.open_maximum)
         plain = exponential(
             number, initial=self.open_seconds, base=self.open_growth, maximum=self.open_maximum
         )

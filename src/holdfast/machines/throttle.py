@@ -8,7 +8,8 @@ cheap, and just enough gets through to notice that things are better.
 Laws:
 
 - Time and chance are arguments; a `now` earlier than the last one seen counts as no time.
-- A call is counted when it is asked for, also when it is then refused.
+- A call counts when it is refused here or has its answer. Calls under way count as nothing
+  yet: a hundred jobs of an hour are not a hundred refusals.
 - The chance of refusal is `max(0, (requests - k * accepts) / (requests + 1))`, so it is
   never 1: no history shuts the door for good.
 - Not safe for concurrent use: callers guard a throttle with their own lock.
@@ -37,8 +38,7 @@ class ThrottleMachine:
         Args:
             k: calls asked for each one accepted that are still fine; at least 1.
             seconds: how far back it remembers.
-            minimum: requests in that time before anything is refused. Long calls need
-                it: a handful in flight at the start looks like so many refusals.
+            minimum: requests in that time before anything is refused: a few say little.
         """
         if not 1 <= k < inf:
             raise BadInputError(f"k must be at least 1 and finite, got {k}")
@@ -53,20 +53,24 @@ class ThrottleMachine:
         counts = self._counts
         if now >= counts.until:
             counts.advance(now)
-        totals = counts.totals
-        requests, accepts = totals
-        totals[_REQUESTS] = requests + 1
-        counts.row[_REQUESTS] += 1
+        requests, accepts = counts.totals
         surplus = requests - self._k * accepts
-        return surplus <= 0 or requests < self._minimum or chance * (requests + 1) >= surplus
+        if surplus <= 0 or requests < self._minimum or chance * (requests + 1) >= surplus:
+            return True
+        counts.totals[_REQUESTS] = requests + 1
+        counts.row[_REQUESTS] += 1
+        return False
 
-    def accepted(self, now: float) -> None:
-        """The server took a call on; whether it went well is another matter."""
+    def answered(self, now: float, accepted: bool) -> None:  # noqa: FBT001 - hot path
+        """Count a call that was sent: did the server take it on, well or badly?"""
         counts = self._counts
         if now >= counts.until:
             counts.advance(now)
-        counts.totals[_ACCEPTS] += 1
-        counts.row[_ACCEPTS] += 1
+        counts.totals[_REQUESTS] += 1
+        counts.row[_REQUESTS] += 1
+        if accepted:
+            counts.totals[_ACCEPTS] += 1
+            counts.row[_ACCEPTS] += 1
 
     def probability(self, now: float) -> float:
         """How likely the next call is to be refused, from 0 to below 1."""

@@ -19,8 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from holdfast import events
 from holdfast.errors import BadInputError, CircuitBreakerOpenError
-from holdfast.events import CircuitChanged, CircuitRejected, OutcomeDiscarded, hub
+from holdfast.events import hub
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
 from holdfast.outcome import Err, Outcome, Result
 from holdfast.policies import checks
@@ -97,7 +98,7 @@ class CircuitBreaker(Policy):
             slow_seconds: a call is slow above this; instead of the learned baseline.
             timeout_growth: each opening without a recovery lasts this many times the last.
             timeout_maximum: seconds no opening exceeds (default: ten times ``timeout``).
-            timeout_jitter: share of an opening's length it is moved by, either way.
+            timeout_jitter: share of each opening after the first it is moved by, either way.
             probe_seconds: seconds after which a probe without an end no longer holds its place;
                 progress renews it.
             progress_closes: whether a probe counts as successful at its first sign of progress.
@@ -318,7 +319,7 @@ class CircuitBreaker(Policy):
         if changed != era:
             self._tell(old, new, "failures" if failed else "successful probes")
         if not counted and hub.active:
-            hub.emit(OutcomeDiscarded(self.name, now, permit.era, failed))
+            hub.emit(events.OutcomeDiscarded(self.name, now, permit.era, failed))
 
     def rejection(self, now: float) -> Outcome[Any]:
         """The outcome of a call that is sure to be refused at ``now``; it serves 0.1 seconds."""
@@ -342,7 +343,7 @@ class CircuitBreaker(Policy):
             after, state = self.circuit.retry_after(now), self.circuit.state(now)
         call.say(f"{self.name}: refused, the circuit is {state}")
         if hub.active:
-            hub.emit(CircuitRejected(self.name, now, str(state), after))
+            hub.emit(events.CircuitRejected(self.name, now, str(state), after))
         return Err(CircuitBreakerOpenError(self.name, retry_after=after))
 
     def _renew(self, permit: Permit) -> None:
@@ -364,11 +365,14 @@ class CircuitBreaker(Policy):
         return answer
 
     def _tell(self, old: CircuitState, new: CircuitState, reason: str) -> None:
+        self.rejected = None
         if hub.active:
             now = ambient.now()
             after = max(0.0, self.circuit.open_until - now)
             hub.emit(
-                CircuitChanged(self.name, now, str(old), str(new), self.circuit.era, reason, after)
+                events.CircuitChanged(
+                    self.name, now, str(old), str(new), self.circuit.era, reason, after
+                )
             )
 
     def __repr__(self) -> str:

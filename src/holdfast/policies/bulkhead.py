@@ -14,8 +14,9 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from holdfast import events
 from holdfast.errors import BadInputError, BulkheadFullError, QueueTimeoutError
-from holdfast.events import Rejected, hub
+from holdfast.events import hub
 from holdfast.outcome import Err
 from holdfast.policies import checks
 from holdfast.policies.call import Call
@@ -170,7 +171,7 @@ class Bulkhead(Policy):
             reason += f" and {self.max_queue} calls wait already"
         call.say(f"{self.name}: refused: {reason}")
         if hub.active:
-            hub.emit(Rejected(self.name, ambient.now(), reason, None))
+            hub.emit(events.Rejected(self.name, ambient.now(), reason, None))
         return Err(BulkheadFullError(f"bulkhead {self.name!r}: {reason}"))
 
     def _time_out(self, call: Call) -> Err:
@@ -178,7 +179,7 @@ class Bulkhead(Policy):
         reason = f"no slot came free in {waited}"
         call.say(f"{self.name}: refused: {reason}")
         if hub.active:
-            hub.emit(Rejected(self.name, ambient.now(), reason, None))
+            hub.emit(events.Rejected(self.name, ambient.now(), reason, None))
         return Err(QueueTimeoutError(f"bulkhead {self.name!r}: {reason}"))
 
     def __repr__(self) -> str:

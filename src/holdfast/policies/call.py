@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from holdfast import events
 from holdfast.errors import DeadlineExceededError
-from holdfast.events import Event, hub
+from holdfast.events import hub
 from holdfast.outcome import Attempt, Err, Report, Result
 from holdfast.policies.scope import Scope, child
 from holdfast.ports import ambient
@@ -104,7 +105,7 @@ class Call:
         if len(self.history) > 2 * KEPT:
             del self.history[:-KEPT]
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: events.Event) -> None:
         """Tell the listeners. Ask `hub.active` before building the event."""
         hub.emit(event)
 

@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from holdfast import events
 from holdfast.errors import RejectedError
-from holdfast.events import RetryScheduled, RetryStopped, RetrySuppressed, hub
+from holdfast.events import hub
 from holdfast.outcome import Attempt, Err, Ok, Result, describe
 from holdfast.policies import checks
 from holdfast.policies.backoff import Backoff
@@ -223,7 +224,7 @@ class Retry(Policy):
             return None, f"the wait would outlast the deadline in {max(0.0, left):.3g} s"
         if self.budget is not None and not self.budget.try_spend():
             if hub.active:
-                hub.emit(RetrySuppressed(self.name, ambient.now(), number, _told(result)))
+                hub.emit(events.RetrySuppressed(self.name, ambient.now(), number, _told(result)))
             return None, "the retry budget is used up"
         return delay, ""
 
@@ -232,9 +233,9 @@ class Retry(Policy):
             return
         now, number, wait = ambient.now(), attempt.number, attempt.waited
         if wait is None:
-            hub.emit(RetryStopped(self.name, now, number, attempt.reason, attempt.error))
+            hub.emit(events.RetryStopped(self.name, now, number, attempt.reason, attempt.error))
         else:
-            hub.emit(RetryScheduled(self.name, now, number, wait, attempt.error))
+            hub.emit(events.RetryScheduled(self.name, now, number, wait, attempt.error))
 
     def _ambiguous(self, result: Result) -> bool:
         """Whether a failed call may have been carried out all the same."""

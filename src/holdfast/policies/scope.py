@@ -77,7 +77,7 @@ leave = _current.reset
 innermost = _current.get
 
 
-def current() -> Scope | None:
+def current_scope() -> Scope | None:
     """The scope of the call that is running here, or None outside any call."""
     scope = _current.get()
     while scope is not None and not scope.live:
@@ -107,7 +107,7 @@ def inherit(scope: S, parent: Scope | None) -> S:
 
 def progress() -> None:
     """Say that the work is alive: idle timeouts start anew, probes keep their lease."""
-    scope = current()
+    scope = current_scope()
     if scope is not None:
         for listener in scope.listeners:
             listener()
@@ -146,7 +146,7 @@ class Deadline:
     @classmethod
     def current(cls) -> Deadline | None:
         """The tightest deadline that applies here, or None."""
-        scope = current()
+        scope = current_scope()
         return None if scope is None or scope.deadline == math.inf else cls(scope.deadline)
 
     def remaining(self) -> float:
@@ -168,7 +168,7 @@ class Deadline:
             raise DeadlineExceededError("the deadline has passed")
 
     def __enter__(self) -> Self:
-        scope = child(current())
+        scope = child(current_scope())
         scope.deadline = min(scope.deadline, self.at)
         self._marks.append((scope, enter(scope)))
         return self

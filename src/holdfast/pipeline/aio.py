@@ -1,0 +1,192 @@
+"""The driver for asyncio: performs what flows ask for, with tasks and timers.
+
+- The protected function runs in the caller's own task; only races make new ones.
+- Whatever ends the call from outside is thrown into the flow, so that it gives
+  back what it holds, and passes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from holdfast.outcome import Err, Ok, Result
+from holdfast.pipeline.aio_race import race
+from holdfast.pipeline.alarms import Alarm, arm, current_task, disarm, queue_for
+from holdfast.pipeline.endings import ran_out, time_is_up
+from holdfast.pipeline.streams import STREAMS, refuse_generator
+from holdfast.policies.call import Call
+from holdfast.policies.effects import Effect, Flow, Invoke, Park, Race, Run, Sleep, Within
+from holdfast.policies.scope import enter, inherit, leave
+from holdfast.ports import ambient
+
+
+async def perform(flow: Flow, call: Call) -> Result:
+    """Run a flow to its end."""
+    answer: Any = None
+    interruption: BaseException | None = None
+    try:
+        while True:
+            try:
+                if interruption is None:
+                    effect = flow.send(answer)
+                else:
+                    effect = flow.throw(interruption)
+                    interruption = None
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            # Or a failed attempt would live on while its successor waits.
+            answer = None
+            try:
+                answer = await answer_to(effect, call)
+            except BaseException as error:  # noqa: BLE001  # the flow must give back what it holds
+                interruption = error
+    finally:
+        # Or this frame and the exception would keep each other alive.
+        del interruption
+
+
+async def answer_to(effect: Effect, call: Call) -> Any:
+    """Do what a flow asks for."""
+    # By identity of the type, most frequent first: `match` would ask each class in turn.
+    kind = type(effect)
+    if kind is Invoke:
+        return await invoke(call)
+    if kind is Within:
+        return await within(cast("Within", effect), call)
+    if kind is Sleep:
+        return await asyncio.sleep(cast("Sleep", effect).seconds)
+    if kind is Park:
+        return await park(cast("Park", effect), call)
+    if kind is Run:
+        hook = cast("Run", effect)
+        return await run(hook.action, hook.arguments)
+    return await race(cast("Race", effect), call, perform)
+
+
+async def invoke(call: Call) -> Result:
+    """Call the protected function once."""
+    if call.first is not None:
+        result, call.first = call.first, None
+        return result
+    if ambient.now() >= call.scope.deadline:
+        return call.blame_deadline()
+    call.attempts += 1
+    # Not counted down on an interruption: the flow asks what was at work.
+    call.running += 1
+    try:
+        value = call.fn(*call.args, **call.kwargs)
+        if hasattr(value, "__await__"):
+            value = await value
+        elif type(value) in STREAMS:
+            refuse_generator(value)
+    except Exception as error:  # noqa: BLE001  # failures travel as values
+        call.running -= 1
+        return Err(error)
+    call.running -= 1
+    return Ok(value)
+
+
+async def run(action: Callable[..., Any], arguments: tuple[Any, ...]) -> Result:
+    """Call a hook, sync or async."""
+    try:
+        value = action(*arguments)
+        if hasattr(value, "__await__"):
+            value = await value
+    except Exception as error:  # noqa: BLE001  # failures travel as values
+        return Err(error)
+    return Ok(value)
+
+
+async def park(effect: Park, call: Call) -> bool:
+    """Wait for a ticket, granted from whatever thread."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def resolve() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    def wake() -> bool:
+        try:
+            loop.call_soon_threadsafe(resolve)
+        except RuntimeError:
+            return False  # the loop is closed, and so nobody waits any more
+        return True
+
+    effect.ticket.attach(wake)
+    timer = None if effect.seconds is None else loop.call_later(effect.seconds, resolve)
+    try:
+        await over
+    except asyncio.CancelledError:
+        call.queued_out = True
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return effect.ticket.granted
+
+
+async def within(effect: Within, call: Call) -> Result:
+    """Run a flow under a time limit."""
+    outer, running = call.scope, call.running
+    replayed = call.first is not None
+    began = call.began if replayed else ambient.now()
+    alarm = inherit(Alarm(), outer)
+    if effect.seconds is not None:
+        alarm.deadline = min(outer.deadline, began + effect.seconds)
+    task = current_task()
+    whole = effect.seconds is not None and not replayed and alarm.deadline < outer.deadline
+    queue = queue_for(task.get_loop(), effect.seconds) if whole and effect.seconds else None
+    arm(alarm, task, alarm.deadline - ambient.now(), queue)
+    idle = None if effect.idle is None else Idle(alarm, effect.idle)
+    call.scope = alarm
+    mark = enter(alarm)
+    try:
+        result = await perform(effect.flow(call), call)
+    except asyncio.CancelledError:
+        if not disarm(alarm):
+            raise
+    else:
+        disarm(alarm)
+        if not replayed or not ran_out(result, effect, ambient.now() - began):
+            return result
+    finally:
+        if idle is not None:
+            idle.stop()
+        alarm.live = False
+        leave(mark)
+        call.scope, call.running = outer, running
+    return time_is_up(effect, call, ambient.now() - began, idle=idle is not None and idle.rang)
+
+
+class Idle:
+    """Ends a task that reports no progress."""
+
+    __slots__ = ("alarm", "latest", "rang", "seconds", "timer")
+
+    def __init__(self, alarm: Alarm, seconds: float) -> None:
+        self.alarm = alarm
+        self.seconds = seconds
+        self.latest = ambient.now()
+        self.rang = False
+        alarm.listeners = (*alarm.listeners, self.touch)
+        self.timer = alarm.task.get_loop().call_later(seconds, self.check)
+
+    def touch(self) -> None:
+        """There was progress; may be called from any thread."""
+        self.latest = ambient.now()
+
+    def check(self) -> None:
+        """Ring, or look again when the time would be up."""
+        left = self.latest + self.seconds - ambient.now()
+        if left > 1e-6:
+            self.timer = self.alarm.task.get_loop().call_later(left, self.check)
+        elif not self.alarm.rang:
+            self.rang = self.alarm.rang = True
+            self.alarm.task.cancel()
+
+    def stop(self) -> None:
+        """No more."""
+        self.timer.cancel()

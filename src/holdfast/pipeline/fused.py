@@ -1,0 +1,96 @@
+"""The hot path: one function for a whole pipeline while all is well.
+
+- Nothing is decided here. Each policy is asked whether it is quiet; if one is
+  not, or somebody listens to events, or the call is inside another with a
+  deadline, the flows do it all.
+- A first attempt that fails is handed to the flows as it stands: with what is
+  already held, as if they had made it themselves.
+- What is read at every call is a variable of the function; all the rest is in
+  one `Rest`, because each further variable would cost every call.
+- `tests/pipeline/test_fused.py` runs both on the same scenarios and compares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from holdfast.machines.circuit import Permit
+from holdfast.outcome import Result
+from holdfast.pipeline.inflight import Inflight
+from holdfast.pipeline.plan import Plan
+from holdfast.pipeline.stack import governed
+from holdfast.policies.breaker import CircuitBreaker
+from holdfast.policies.bulkhead import Bulkhead
+from holdfast.policies.call import Call
+from holdfast.policies.scope import Scope, inherit
+
+Sync = Callable[..., Any]
+Async = Callable[..., Awaitable[Any]]
+TAKEN = object()
+"""Stands for a bulkhead's slot in what is handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a hot path needs when it is not, or no longer, hot."""
+
+    plan: Plan
+    name: str
+    """The pipeline's."""
+    inflight: Inflight
+    run: Callable[..., Any]
+    """Runs (function, arguments, keyword arguments) by flows from the start."""
+    resume: Callable[[Call], Any]
+    """Runs a call by flows from the end of its first attempt."""
+    turn: Callable[..., Any]
+    """Sync: deals with a coroutine or generator that came as a result."""
+
+    @property
+    def limit(self) -> float:
+        """The shortest time limit, in seconds."""
+        return math.inf if self.plan.limit is None else self.plan.limit
+
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """The breaker; to be asked for only where there is one."""
+        return cast("CircuitBreaker", self.plan.breaker)
+
+    @property
+    def bulkhead(self) -> Bulkhead:
+        """The bulkhead; to be asked for only where there is one."""
+        return cast("Bulkhead", self.plan.bulkhead)
+
+    def pay_in(self) -> None:
+        """Count a first call in the retry budget, if there is one."""
+        if self.plan.budget is not None:
+            self.plan.budget.deposit()
+
+    def recovered(self, era: int, seconds: float | None) -> None:
+        """Record a success in a breaker that is not quiet."""
+        self.breaker.settle(Permit(era), failed=False, seconds=seconds)
+
+    def handed_over(
+        self,
+        first: Result,
+        outer: Scope | None,
+        began: float | None,
+        era: int,
+        call: tuple[Sync, tuple[Any, ...], dict[str, Any]],
+    ) -> Call:
+        """The call, as if the flows had made its first attempt."""
+        taken = Call(self.name, inherit(Scope(), outer), *call)
+        taken.first = first
+        if began is None:
+            taken.unmeasured = True
+        else:
+            taken.began = began
+        taken.attempts = 1
+        taken.governed = governed
+        if self.plan.breaker is not None:
+            taken.adopted[id(self.plan.breaker)] = Permit(era)
+        if self.plan.bulkhead is not None:
+            taken.adopted[id(self.plan.bulkhead)] = TAKEN
+        return taken

@@ -1,0 +1,158 @@
+"""A pipeline by its name: it stays the same object while its settings change.
+
+- Every call asks for the pipeline of this moment and goes through it to its
+  end. Calls in flight at a change go on with what they started with.
+- What was decorated follows, too.
+- Closed stays closed, whatever the settings become.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+from holdfast.outcome import Outcome
+from holdfast.pipeline.inflight import Closed
+from holdfast.pipeline.pipeline import Pipeline
+from holdfast.pipeline.streams import kind_of
+from holdfast.policies.policy import Policy
+from holdfast.ports import ambient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NamedPipeline:
+    """Does what a `Pipeline` does, with the settings in force. Get one from a `Registry`."""
+
+    __slots__ = ("__weakref__", "_closed", "_earlier", "current", "name", "used_at")
+
+    def __init__(self, name: str, pipeline: Pipeline) -> None:
+        self.name = name
+        self.current = pipeline
+        """The pipeline in force. It may be another one at the next look."""
+        self.used_at = ambient.now()
+        """Monotonic seconds when somebody last asked the registry for it."""
+        self._earlier: tuple[Pipeline, ...] = ()
+        self._closed = False
+
+    def switch(self, pipeline: Pipeline) -> None:
+        """Go on with other settings from the next call on."""
+        if pipeline is self.current:
+            return
+        busy = (*self._earlier, self.current)
+        self._earlier = tuple(one for one in busy if one.in_flight and one is not pipeline)
+        if self._closed:
+            pipeline.close(0)
+        self.current = pipeline
+
+    # -- calling ---------------------------------------------------------------------------
+
+    def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
+        """Decorate ``fn``, a `def` or an `async def`; see `Pipeline`."""
+        latest = (self.current, self.current(fn))
+        following = _followed(self, fn, Pipeline.__call__, latest)
+        if kind_of(fn) != "async":
+            return cast("Callable[P, T]", functools.wraps(fn)(following))
+
+        @functools.wraps(fn)
+        async def follow(*args: Any, **kwargs: Any) -> Any:
+            return await following(*args, **kwargs)
+
+        return cast("Callable[P, T]", follow)
+
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a sync function; see `Pipeline.call`."""
+        return self.current.call(fn, *args, **kwargs)
+
+    async def execute(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
+        """Call a sync or async function; see `Pipeline.execute`."""
+        return await self.current.execute(fn, *args, **kwargs)
+
+    def call_outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
+        """Like `call`, but a failure is returned, not raised."""
+        return self.current.call_outcome(fn, *args, **kwargs)
+
+    async def outcome(
+        self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any
+    ) -> Outcome[T]:
+        """Like `execute`, but a failure is returned, not raised."""
+        return await self.current.outcome(fn, *args, **kwargs)
+
+    def stream(self, fn: Callable[P, T], /) -> Callable[P, T]:
+        """Decorate a generator function; see `Pipeline.stream`."""
+        latest = (self.current, self.current.stream(fn))
+        following = _followed(self, fn, Pipeline.stream, latest)
+        return cast("Callable[P, T]", functools.wraps(fn)(following))
+
+    # -- closing ---------------------------------------------------------------------------
+
+    def close(self, limit: float = 30.0) -> Closed:
+        """Refuse new calls, and wait for those on their way; see `Pipeline.close`."""
+        self._closed = True
+        until = ambient.now() + limit
+        told = [self.current.close(limit)]
+        told += [one.close(max(0.0, until - ambient.now())) for one in self._earlier]
+        return _summed(told)
+
+    async def aclose(self, limit: float = 30.0) -> Closed:
+        """Like `close`, for code in an event loop."""
+        self._closed = True
+        until = ambient.now() + limit
+        told = [await self.current.aclose(limit)]
+        for one in self._earlier:
+            told.append(await one.aclose(max(0.0, until - ambient.now())))  # noqa: PERF401
+        return _summed(told)
+
+    # -- looking at it ---------------------------------------------------------------------
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self.current.policies
+
+    @property
+    def in_flight(self) -> int:
+        """Calls on their way now, under whatever settings they began."""
+        return self.current.in_flight + sum(one.in_flight for one in self._earlier)
+
+    def explain(self) -> str:
+        """The order, and the worst case in seconds and calls, as a text."""
+        return self.current.explain()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of all policies, as plain data."""
+        return self.current.snapshot() | {"in_flight": self.in_flight}
+
+    def __repr__(self) -> str:
+        return f"<NamedPipeline {self.name!r}: {self.current!r}>"
+
+
+def _followed(
+    handle: NamedPipeline,
+    fn: Callable[..., Any],
+    protect: Callable[[Pipeline, Callable[..., Any]], Callable[..., Any]],
+    latest: tuple[Pipeline, Callable[..., Any]],
+) -> Callable[..., Any]:
+    """``fn`` under the pipeline of the moment, protected anew only when that has changed."""
+
+    def following(*args: Any, **kwargs: Any) -> Any:
+        nonlocal latest
+        # One tuple, so that another thread never sees a pipeline with the other's function.
+        pipeline, protected = latest
+        if pipeline is not handle.current:
+            pipeline = handle.current
+            protected = protect(pipeline, fn)
+            latest = (pipeline, protected)
+        return protected(*args, **kwargs)
+
+    return following
+
+
+def _summed(told: list[Closed]) -> Closed:
+    return Closed(
+        sum(one.finished for one in told),
+        sum(one.cancelled for one in told),
+        sum(one.left for one in told),
+    )

@@ -1,0 +1,362 @@
+"""The front door: policies put together, as a decorator or to call through."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from types import CoroutineType
+from typing import Any, ParamSpec, TypeVar, cast
+from weakref import WeakSet
+
+from holdfast.errors import BadInputError, RejectedError
+from holdfast.events import hub
+from holdfast.outcome import Err, Ok, Outcome, Result
+from holdfast.pipeline import aio, sync
+from holdfast.pipeline.compose import compose, finish, outcome_of, raise_error, under_deadline
+from holdfast.pipeline.fused import Rest
+from holdfast.pipeline.fused_async import fuse_async
+from holdfast.pipeline.fused_sync import fuse_sync
+from holdfast.pipeline.inflight import Closed, Inflight
+from holdfast.pipeline.order import check
+from holdfast.pipeline.plan import plan
+from holdfast.pipeline.stack import governed
+from holdfast.pipeline.streams import TurnedAsyncError, generator_refused, kind_of, protect
+from holdfast.policies import checks
+from holdfast.policies.breaker import CircuitBreaker
+from holdfast.policies.call import Call
+from holdfast.policies.policy import Bound, Policy
+from holdfast.policies.scope import child, current_scope, enter, leave
+from holdfast.ports import ambient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Turned:
+    """A function that looked sync and returned a coroutine, with the coroutine to begin with."""
+
+    __slots__ = ("coroutine", "fn")
+
+    def __init__(self, fn: Callable[..., Any], coroutine: Any) -> None:
+        self.fn = fn
+        self.coroutine = coroutine
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The coroutine at hand the first time, a new one from then on."""
+        if self.coroutine is not None:
+            coroutine, self.coroutine = self.coroutine, None
+            return coroutine
+        return self.fn(*args, **kwargs)
+
+    def close(self) -> None:
+        """Drop the coroutine at hand, if nobody came to want it."""
+        if self.coroutine is not None:
+            self.coroutine.close()
+            self.coroutine = None
+
+
+def _async_refused(fn: Any, used: str, right: str) -> BadInputError:
+    return BadInputError(
+        f"{used} is for sync functions, and {getattr(fn, '__name__', fn)!r:.100} is async: "
+        f"use `await pipeline.{right}(...)`"
+    )
+
+
+def _gate(policies: Sequence[Policy]) -> CircuitBreaker | None:
+    """The breaker whose rejection is the whole pipeline's, whatever stands around it."""
+    for policy in policies:
+        if isinstance(policy, CircuitBreaker):
+            return policy
+        if not policy.passes_rejections:
+            return None
+    return None
+
+
+class Pipeline:
+    """Policies around a call, the first one outermost.
+
+    ::
+
+        pipeline = Pipeline(Timeout(60), Retry(max_attempts=3), CircuitBreaker("api"), Timeout(10))
+
+        @pipeline
+        async def fetch(url: str) -> bytes: ...
+
+        await pipeline.execute(fetch_once, url)
+
+    One object serves all threads, tasks and event loops.
+    """
+
+    name: str
+    policies: tuple[Policy, ...]
+    """All of them, the outermost first."""
+
+    __slots__ = (
+        "_fast_async",
+        "_fast_sync",
+        "_gate",
+        "_inflight",
+        "_step",
+        "_turned",
+        "name",
+        "policies",
+    )
+
+    def __init__(self, *policies: Policy | Pipeline, name: str | None = None) -> None:
+        """Put policies together; a pipeline among them stands for its own policies.
+
+        Raises:
+            BadInputError: the order makes no sense, for instance retries that can never happen.
+        """
+        if name is not None:
+            checks.label("name", name)
+        flat: list[Policy] = []
+        for policy in policies:
+            flat.extend(policy.policies if isinstance(policy, Pipeline) else (policy,))
+        check(flat)
+        self.name = name or "pipeline"
+        self.policies = tuple(flat)
+        self._step = compose(flat)
+        self._inflight = Inflight()
+        self._turned: WeakSet[Callable[..., Any]] = WeakSet()
+        """Functions that looked sync and returned coroutines."""
+        self._gate = _gate(flat)
+        known = plan(flat)
+        if known is None:
+            self._fast_sync: Callable[[Callable[..., Any]], Callable[..., Any]] = self._slow_sync
+            self._fast_async: Callable[[Callable[..., Any], bool], Callable[..., Any]] = (
+                self._slow_async
+            )
+        else:
+            ways = (self._run_sync, self._resume_sync, self._turn)
+            self._fast_sync = fuse_sync(Rest(known, self.name, self._inflight, *ways))
+            ways = (self._run_async, self._resume_async, self._turn)
+            self._fast_async = fuse_async(Rest(known, self.name, self._inflight, *ways))
+
+    # -- calling ---------------------------------------------------------------------------
+
+    def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
+        """Decorate ``fn``, a `def` or an `async def`.
+
+        Raises:
+            BadInputError: ``fn`` is a generator function; see `stream`.
+        """
+        if not callable(fn):
+            raise BadInputError(f"fn must be a function, got {fn!r:.100}")
+        kind = kind_of(fn)
+        if kind == "async":
+            return cast("Callable[P, T]", functools.wraps(fn)(self._fast_async(fn, True)))
+        if kind == "sync":
+            return cast("Callable[P, T]", functools.wraps(fn)(self._fast_sync(fn)))
+        raise BadInputError(
+            f"{getattr(fn, '__name__', fn)!r} is {'an' if kind[0] == 'a' else 'a'} {kind} "
+            "function, whose items no policy would protect; "
+            "use Pipeline.stream(fn), which protects it up to its first item"
+        )
+
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a sync function.
+
+        Raises:
+            BadInputError: ``fn`` is async; await `execute` instead.
+            Exception: what ``fn`` raised in the end, with its report; or a rejection.
+        """
+        result = self._fast_sync(fn)(*args, **kwargs)
+        if type(result) is CoroutineType:
+            result.close()
+            raise _async_refused(fn, "call", "execute")
+        return cast("T", result)
+
+    async def execute(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
+        """Call a sync or async function.
+
+        Raises:
+            Exception: what ``fn`` raised in the end, with its report; or a rejection.
+        """
+        return cast("T", await self._fast_async(fn, False)(*args, **kwargs))
+
+    def call_outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
+        """Like `call`, but a failure is returned, not raised. Rejections are at their cheapest."""
+        gate = self._gate
+        if gate is not None and not hub.active:
+            now, kept = ambient.now(), gate.rejected
+            if kept is not None and kept[0] <= now < kept[1]:
+                return kept[2]
+            if now < gate.circuit.open_until:
+                return gate.rejection(now)
+        call = self._begin(fn, args, kwargs)
+        try:
+            return outcome_of(self._drive_sync(call), call)
+        except TurnedAsyncError as turned:
+            turned.coroutine.close()
+            raise _async_refused(fn, "call_outcome", "outcome") from None
+
+    async def outcome(
+        self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any
+    ) -> Outcome[T]:
+        """Like `execute`, but a failure is returned, not raised."""
+        gate = self._gate
+        if gate is not None and not hub.active:
+            now, kept = ambient.now(), gate.rejected
+            if kept is not None and kept[0] <= now < kept[1]:
+                return kept[2]
+            if now < gate.circuit.open_until:
+                return gate.rejection(now)
+        call = self._begin(fn, args, kwargs)
+        return outcome_of(await self._drive_async(call), call)
+
+    def stream(self, fn: Callable[P, T], /) -> Callable[P, T]:
+        """Decorate a generator function: its start is protected, up to the first item.
+
+        What comes after the first item is passed through as it is, because what was
+        delivered cannot be taken back.
+        """
+        return cast("Callable[P, T]", protect(self, fn))
+
+    # -- closing ---------------------------------------------------------------------------
+
+    def close(self, limit: float = 30.0) -> Closed:
+        """Refuse new calls, and wait up to ``limit`` seconds for those on their way.
+
+        Async calls that are left then are cancelled; sync ones cannot be, and are counted.
+        """
+        checks.seconds("limit", limit, zero=True)
+        return self._inflight.close(limit)
+
+    async def aclose(self, limit: float = 30.0) -> Closed:
+        """Like `close`, for code in an event loop."""
+        checks.seconds("limit", limit, zero=True)
+        return await self._inflight.aclose(limit)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls on their way through this pipeline now."""
+        return self._inflight.count
+
+    # -- looking at it ---------------------------------------------------------------------
+
+    def explain(self) -> str:
+        """The order, and the worst case in seconds and calls, as a text."""
+        worst = Bound()
+        for policy in reversed(self.policies):
+            worst = policy.bound(worst)
+        lines = [f"{self.name}:"]
+        lines += [f"  {n}. {policy.describe()}" for n, policy in enumerate(self.policies, 1)]
+        lines.append(f"  {len(self.policies) + 1}. the call")
+        seconds = "no limit" if worst.seconds == math.inf else f"{worst.seconds:.6g} s"
+        lines.append(f"worst case: {seconds}, {worst.calls:g} calls")
+        return "\n".join(lines)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of all policies, as plain data."""
+        told = {}
+        for number, policy in enumerate(self.policies, 1):
+            state = policy.snapshot()
+            if state:
+                told[f"{number}. {type(policy).__name__}"] = state
+        return {"name": self.name, "policies": told}
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join(map(repr, self.policies))}, name={self.name!r})"
+
+    # -- the way of the flows --------------------------------------------------------------
+
+    def _begin(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Call:
+        call = Call(self.name, child(current_scope()), fn, args, kwargs)
+        call.governed = governed
+        return call
+
+    def _drive_sync(self, call: Call) -> Result:
+        if self._inflight.shut and call.first is None:
+            return finish(self._closed(), call)
+        scope, entries = call.scope, self._inflight.entries
+        mark = enter(scope)
+        entries[scope] = None
+        try:
+            # Never in a variable: the frame of what failed holds this one.
+            return finish(sync.perform(under_deadline(self._step, call), call), call)
+        finally:
+            del entries[scope]
+            scope.live = False
+            leave(mark)
+
+    async def _drive_async(self, call: Call) -> Result:
+        if self._inflight.shut and call.first is None:
+            return finish(self._closed(), call)
+        scope, entries = call.scope, self._inflight.entries
+        mark = enter(scope)
+        entries[scope] = asyncio.current_task()
+        try:
+            return finish(await aio.perform(under_deadline(self._step, call), call), call)
+        finally:
+            del entries[scope]
+            scope.live = False
+            leave(mark)
+
+    def _closed(self) -> Err:
+        return Err(RejectedError(f"pipeline {self.name!r} is closed"))
+
+    def _turn(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
+        """What a sync call gives back whose function returned no plain result."""
+        if type(result) is CoroutineType:
+            with suppress(TypeError):  # not everything can be remembered weakly
+                self._turned.add(fn)
+            return self._run_turned(Turned(fn, result), args, kwargs)
+        raise generator_refused(result)
+
+    async def _run_turned(self, turned: Turned, args: Any, kwargs: Any) -> Any:
+        try:
+            return await self._run_async(turned, args, kwargs)
+        finally:
+            turned.close()
+
+    def _run_sync(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        try:
+            known_async = fn in self._turned
+        except TypeError:
+            known_async = False
+        if known_async:
+            return self._run_async(fn, args, kwargs)
+        try:
+            return self._resume_sync(self._begin(fn, args, kwargs))
+        except TurnedAsyncError as turned:
+            coroutine = turned.coroutine
+        return self._turn(fn, args, kwargs, coroutine)
+
+    def _resume_sync(self, call: Call) -> Any:
+        result: Result | None = self._drive_sync(call)
+        try:
+            if type(result) is Ok:
+                return result.value
+            return raise_error(cast("Err", result))
+        finally:
+            # The frame of what failed holds this one.
+            del result
+
+    async def _run_async(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return await self._resume_async(self._begin(fn, args, kwargs))
+
+    async def _resume_async(self, call: Call) -> Any:
+        result: Result | None = await self._drive_async(call)
+        try:
+            if type(result) is Ok:
+                return result.value
+            return raise_error(cast("Err", result))
+        finally:
+            # The error's own traceback holds this frame.
+            del result
+
+    def _slow_sync(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            return self._run_sync(fn, args, kwargs)
+
+        return slow
+
+    def _slow_async(self, fn: Callable[..., Any], sure: bool) -> Callable[..., Any]:  # noqa: ARG002, FBT001
+        async def slow(*args: Any, **kwargs: Any) -> Any:
+            return await self._run_async(fn, args, kwargs)
+
+        return slow

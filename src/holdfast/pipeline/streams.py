@@ -1,0 +1,122 @@
+"""Results that are no results yet: coroutines and generators.
+
+A function that returns a generator has done nothing when it returns, so a
+policy around it protects nothing. It is refused, or, with `Pipeline.stream`,
+protected up to its first item; what was delivered is never replayed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+
+from holdfast.errors import BadInputError
+from holdfast.policies.policy import Performer
+
+STREAMS = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
+
+
+class TurnedAsyncError(BaseException):
+    """A function that looked sync returned a coroutine; carries it to whoever can await it.
+
+    It passes through the policies as a cancellation does, so that each gives back what it holds.
+    """
+
+    def __init__(self, coroutine: Any) -> None:
+        super().__init__()
+        self.coroutine = coroutine
+
+
+def generator_refused(value: Any) -> BadInputError:
+    """The error for a function that returned a generator."""
+    kind = "an async generator" if isinstance(value, AsyncGeneratorType) else "a generator"
+    return BadInputError(
+        f"the protected function returned {kind}, whose items no policy would protect; "
+        "use Pipeline.stream(fn), which protects it up to its first item"
+    )
+
+
+def refuse_generator(value: Any) -> None:
+    """Refuse a generator that came as a result.
+
+    Raises:
+        BadInputError: always.
+    """
+    raise generator_refused(value)
+
+
+def kind_of(fn: Callable[..., Any]) -> str:
+    """`async`, `sync`, `generator` or `async generator`; looks through partials and objects."""
+    plain: Any = fn
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    if not (inspect.isroutine(plain) or inspect.isclass(plain)):
+        # What counts is the class's own method; asking whether it is callable tells too little.
+        plain = getattr(type(plain), "__call__", plain)  # noqa: B004
+    if inspect.isasyncgenfunction(plain):
+        return "async generator"
+    if inspect.isgeneratorfunction(plain):
+        return "generator"
+    return "async" if inspect.iscoroutinefunction(plain) else "sync"
+
+
+_EMPTY = object()
+
+
+def protect(pipeline: Performer, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function whose start, up to the first item, goes through ``pipeline``.
+
+    Raises:
+        BadInputError: ``fn`` is no generator function.
+    """
+    kind = kind_of(fn)
+    if kind == "generator":
+        return _protect_sync(pipeline, fn)
+    if kind == "async generator":
+        return _protect_async(pipeline, fn)
+    raise BadInputError(f"fn must be a generator function or an async one, got {fn!r:.100}")
+
+
+def _protect_sync(pipeline: Performer, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def begin(*args: Any, **kwargs: Any) -> list[Any]:
+        items = fn(*args, **kwargs)
+        # In a list, because a bare generator is what policies refuse.
+        return [items, next(items, _EMPTY)]
+
+    @functools.wraps(fn)
+    def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        items, first = pipeline.call(begin, *args, **kwargs)
+        if first is not _EMPTY:
+            try:
+                yield first
+                yield from items
+            finally:
+                items.close()
+
+    return stream
+
+
+def _protect_async(pipeline: Performer, fn: Callable[..., Any]) -> Callable[..., Any]:
+    async def begin(*args: Any, **kwargs: Any) -> list[Any]:
+        items = fn(*args, **kwargs)
+        try:
+            return [items, await anext(items, _EMPTY)]
+        except BaseException:
+            await items.aclose()
+            raise
+
+    @functools.wraps(fn)
+    async def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        items, first = await pipeline.execute(begin, *args, **kwargs)
+        try:
+            if first is not _EMPTY:
+                yield first
+                async for item in items:
+                    yield item
+        finally:
+            await items.aclose()
+
+    return stream
