@@ -17,7 +17,6 @@ from holdfast.errors import (
     LoadShedError,
     QueueTimeoutError,
     RateLimitedError,
-    ReconcileUnknownError,
     RejectedError,
     ThrottledError,
 )
@@ -77,7 +76,6 @@ __all__ = [
     "QueueTimeoutError",
     "RateLimitedError",
     "RateLimiter",
-    "ReconcileUnknownError",
     "Registry",
     "RejectedError",
     "Report",

@@ -14,7 +14,6 @@
     ├── DeadlineExceededError  the time allowed is used up
     │   └── IdleTimeoutError   no progress was reported for too long
     ├── FallbackChainExhaustedError  every target failed; `errors` has them all
-    ├── ReconcileUnknownError  nobody can tell whether the call took effect, so it is not repeated
     └── ChaosError             a fault injected on purpose
 
 What can go wrong with a ComfyUI run grows from the same root, in
@@ -26,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
+from typing import Any, Self
 
 
 class ErrorCategory(StrEnum):
@@ -63,9 +63,16 @@ class RejectedError(HoldfastError):
         self.retry_after = retry_after
         """Seconds until another try makes sense, or None when nobody can tell."""
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross process pools; the default forgets arguments given by name.
         return partial(type(self), retry_after=self.retry_after), (str(self),)
+
+    def fresh(self) -> Self:
+        """The same error as a new object, which has not been raised anywhere yet."""
+        make, arguments = self.__reduce__()[:2]
+        twin: Self = make(*arguments)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class CircuitBreakerOpenError(RejectedError):
@@ -76,7 +83,7 @@ class CircuitBreakerOpenError(RejectedError):
         super().__init__(f"circuit breaker {name!r} is open{when}", retry_after=retry_after)
         self.name = name
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return partial(CircuitBreakerOpenError, retry_after=self.retry_after), (self.name,)
 
 
@@ -120,10 +127,6 @@ class FallbackChainExhaustedError(HoldfastError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return FallbackChainExhaustedError, (self.name, self.errors)
-
-
-class ReconcileUnknownError(HoldfastError):
-    """A call may or may not have taken effect, and its reconcile hook could not tell."""
 
 
 class ChaosError(HoldfastError):

@@ -7,8 +7,9 @@ for one, `Report` rests on the exception of the caller who did not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar, final
+from typing import Generic, TypeVar, final
 
+from holdfast.errors import RejectedError
 from holdfast.text import printable
 
 T_co = TypeVar("T_co", covariant=True)
@@ -103,16 +104,17 @@ class Outcome(Generic[T_co]):
         Raises:
             Exception: the call's error, if it failed.
         """
-        if self.error is not None:
-            self._fail(self.error)
-        return self.value  # type: ignore[return-value]
-
-    @staticmethod
-    def _fail(error: Exception) -> NoReturn:
+        value, error = self.value, self.error
+        if error is None:
+            return value  # type: ignore[return-value]
+        if isinstance(error, RejectedError):
+            # It may be shared by all calls that were refused in the same moment.
+            error = error.fresh()
+        # Or this frame and the error would keep each other alive.
+        del self
         try:
             raise error
         finally:
-            # Or this frame and the error would keep each other alive.
             del error
 
 

@@ -38,7 +38,6 @@ def heard():
 @pytest.fixture
 def no_collector():
     """What is free here is free by reference counting alone."""
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -230,7 +230,7 @@ def test_a_probe_cancelled_in_a_queue_further_in_gives_the_place_back(clock, hal
 
 def test_a_probe_settled_twice_counts_once(clock, half_open):
     breaker, events = half_open(success_threshold=2), []
-    permit = breaker._admit()
+    permit = breaker.circuit.admit(clock.now())
 
     with listen(events.append):
         breaker.settle(permit, failed=False)

@@ -7,12 +7,19 @@ import asyncio
 import pytest
 
 from holdfast import (
+    AdaptiveThrottle,
     Backoff,
     Bulkhead,
+    Cache,
+    Chaos,
     CircuitBreaker,
     Fallback,
+    FallbackChain,
+    Hedge,
     Idempotency,
+    LoadShedder,
     Pipeline,
+    RateLimiter,
     Retry,
     Timeout,
 )
@@ -59,6 +66,22 @@ async def absent(key):
 
 WAITS = Backoff.fixed(2.0)
 
+
+def taken(limiter):
+    """A limiter whose next call has to wait."""
+    assert limiter.try_acquire()
+    return limiter
+
+
+def chain():
+    """Both its targets fail at first; the breaker of each is its own."""
+    return (
+        FallbackChain("images", wait_for_recovery=5)
+        .add_fallback(Work(9), {"name": "second", "timeout": 3})
+        .add_fallback(pause, {"name": "third"})
+    )
+
+
 SCENARIOS = {
     "retry": lambda: (Retry(backoff=WAITS), 2),
     "retry with hooks": lambda: (
@@ -75,6 +98,16 @@ SCENARIOS = {
     "idle timeout": lambda: (Timeout(idle=0.5), 0),
     "bulkhead": lambda: (Bulkhead(1, max_queue=3, max_wait=30), 0),
     "fallback": lambda: (Fallback(pause), 1),
+    "rate limiter": lambda: (taken(RateLimiter(1, per=5, wait=True)), 0),
+    "load shedder": lambda: (LoadShedder(1), 0),
+    "adaptive throttle": lambda: (AdaptiveThrottle(minimum=1), 1),
+    "hedge": lambda: (Hedge(0.5, 2, on_discard=pause), 0),
+    "hedge that starts at once": lambda: (Hedge(0.0, 2, on_discard=pause), 0),
+    "hedge of failures": lambda: (Hedge(0.5, 2, on=ConnectionError), 2),
+    "fallback chain": lambda: (chain(), 9),
+    "cache": lambda: (Cache(60, key=lambda *_: 1), 0),
+    "stale cache": lambda: (Cache(60, stale_if_error=60, key=lambda *_: 1), 1),
+    "latency on purpose": lambda: (Chaos.latency(2.0, rate=1.0), 0),
 }
 
 
@@ -98,15 +131,14 @@ def entered_and_left(works):
 
 @TURNS
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-@pytest.mark.parametrize("way", ["execute", "outcome"])
-def test_each_policy_alone(clock, path, scenario, turns, way):
+def test_each_policy_alone(clock, path, scenario, turns):
     works = []
 
     def make():
         policy, failures = scenario()
         works.append(Work(failures))
         pipeline = Pipeline(policy)
-        return pipeline, lambda: getattr(pipeline, way)(works[-1])
+        return pipeline, lambda: pipeline.execute(works[-1])
 
     assert clock.run(cancel_at_every_await(make, turns=turns)) >= 2
     entered_and_left(works)
@@ -201,6 +233,72 @@ def test_a_slot_granted_to_one_who_is_cancelled_goes_to_the_next(clock, before, 
     clock.run(main())
 
     assert (bulkhead.running, bulkhead.waiting) == (0, 0)
+
+
+SHARED = {
+    "load shedder": lambda: LoadShedder(1, max_queue=9),
+    "rate limiter": lambda: RateLimiter(1, per=2, wait=True),
+    "cache": lambda: Cache(60, key=lambda *_: 1),
+    "hedge": lambda: Hedge(0.5, 1),
+}
+
+
+@TURNS
+@pytest.mark.parametrize("make_policy", SHARED.values(), ids=SHARED)
+def test_in_company(clock, path, make_policy, turns):
+    """Others stand before and behind it in the same queue, and lose nothing by its going."""
+
+    def make():
+        pipeline = Pipeline(make_policy())
+        return pipeline, lambda: pipeline.execute(asyncio.sleep, 1)
+
+    assert clock.run(cancel_at_every_await(make, turns=turns, company=hold_the_slots)) >= 1
+
+
+@TURNS
+@pytest.mark.parametrize("make_policy", SHARED.values(), ids=SHARED)
+def test_as_the_first_of_many(clock, path, make_policy, turns):
+    """Others wait for the one that is cancelled: behind its slot, or for its very result."""
+
+    async def follow(pipeline):
+        # The one to be cut short begins first.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await hold_the_slots(pipeline)
+
+    def make():
+        pipeline = Pipeline(make_policy())
+        return pipeline, lambda: pipeline.execute(asyncio.sleep, 1)
+
+    assert clock.run(cancel_at_every_await(make, turns=turns, company=follow)) >= 1
+
+
+@TURNS
+def test_everything_at_once(clock, path, turns):
+    """One of each, in an order that makes sense."""
+    works = []
+
+    def make():
+        pipeline = Pipeline(
+            Fallback(pause),
+            Timeout(90),
+            Cache(60, key=lambda *_: 1),
+            Retry(backoff=WAITS),
+            LoadShedder(2),
+            AdaptiveThrottle(),
+            RateLimiter(5, wait=True),
+            CircuitBreaker(failure_threshold=9),
+            Hedge(0.5, 1, on_discard=pause),
+            Bulkhead(4, max_queue=4),
+            Timeout(20),
+            Chaos.latency(0.1, rate=1.0),
+        )
+        works.append(Work(1))
+        return pipeline, lambda: pipeline.execute(works[-1])
+
+    clock.run(cancel_at_every_await(make, turns=turns))
+
+    entered_and_left(works)
 
 
 @TURNS

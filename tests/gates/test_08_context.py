@@ -14,7 +14,10 @@ from holdfast import (
     CircuitBreaker,
     Deadline,
     Fallback,
+    Hedge,
+    LoadShedder,
     Pipeline,
+    RateLimiter,
     Retry,
     Timeout,
 )
@@ -30,6 +33,10 @@ PIPELINES = {
         Timeout(30, thread=True),
     ],
     "bulkhead": lambda: [Bulkhead(1, max_queue=5)],
+    "load shedder": lambda: [LoadShedder(1, max_queue=5)],
+    "rate limiter": lambda: [RateLimiter(100, wait=True)],
+    "hedge": lambda: [Hedge(30.0)],
+    "hedge of failures": lambda: [Retry(backoff=Backoff.fixed(0.01)), Hedge(30.0, on=OSError)],
     "stack": lambda: [
         Timeout(60),
         Retry(backoff=Backoff.fixed(0.01)),

@@ -133,13 +133,13 @@ def test_the_time_zone_plays_no_part(zone):
     assert breaker.state is CircuitState.HALF_OPEN
 
 
-def test_a_clock_that_steps_back_counts_as_no_time_passed(clock, path):
+def test_a_clock_that_steps_back_counts_as_no_time_passed(clock, path, monkeypatch):
     breaker = CircuitBreaker(timeout=60.0)
     breaker.trip()
     clock.advance(30)
     left = breaker.retry_after
 
-    clock.advance(-1000)
+    monkeypatch.setattr(ambient, "now", lambda: clock.now() - 1000)
 
     assert breaker.retry_after == pytest.approx(left)
     assert Pipeline(Retry(), CircuitBreaker(), Bulkhead(1), Timeout(5)).call(lambda: 7) == 7

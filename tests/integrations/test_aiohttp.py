@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from holdfast import Backoff, Bulkhead, CircuitBreaker, Pipeline, Retry, Timeout
+from holdfast.events import RetryScheduled, listen
 from holdfast.integrations.aiohttp import resilient
 from tests.integrations.scripted import Reply
 
@@ -74,9 +75,11 @@ async def test_a_form_with_a_file_is_sent_once(server):
 
 async def test_a_middleware_further_out_may_send_the_same_request_again(server):
     server.say("/", Reply(0), Reply(0), Reply(200))
+    tries = []
 
     async def again(request, handler):
         while True:
+            tries.append(len(server.requests))
             try:
                 return await handler(request)
             except aiohttp.ServerDisconnectedError:
@@ -84,7 +87,7 @@ async def test_a_middleware_further_out_may_send_the_same_request_again(server):
 
     async with session(Timeout(30), outer=[again]) as client, client.get(server.url) as response:
         assert response.status == 200
-    assert len(server.requests) == 3
+    assert tries == [0, 1, 2]
 
 
 async def test_redirects_are_requests_of_their_own(server):
@@ -105,14 +108,17 @@ async def test_raise_for_status_speaks_of_the_last_response(server):
 
 
 async def test_the_session_s_own_time_limit_ends_all_attempts_and_frees_the_slot(server):
-    release, bulkhead = threading.Event(), Bulkhead(1)
+    release, bulkhead, told = threading.Event(), Bulkhead(1), []
+    breaker = CircuitBreaker("api", failure_threshold=1)
     server.say("/", Reply(before=release))
     try:
-        async with session(RETRY, bulkhead) as client:
-            with pytest.raises(TimeoutError):
-                await client.get(server.url, timeout=aiohttp.ClientTimeout(total=0.05))
-        assert len(server.requests) == 1
+        with listen(told.append):
+            async with session(RETRY, breaker, bulkhead) as client:
+                with pytest.raises(TimeoutError):
+                    await client.get(server.url, timeout=aiohttp.ClientTimeout(total=0.05))
+        assert not any(isinstance(event, RetryScheduled) for event in told)
         assert bulkhead.running == 0
+        assert breaker.state == "closed"
     finally:
         release.set()
 

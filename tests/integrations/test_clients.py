@@ -268,7 +268,8 @@ def test_a_deadline_around_the_request_holds_in_it(client, server):
     try:
         with Deadline.after(0.05), pytest.raises(DeadlineExceededError):
             asked.send("GET", server.url)
-        assert len(server.requests) == 1
+        # None, if this machine is so slow that the time was up first.
+        assert len(server.requests) <= 1
     finally:
         release.set()
 

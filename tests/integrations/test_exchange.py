@@ -10,9 +10,9 @@ from holdfast import Hedge, Outcome, Pipeline, RejectedError, Retry
 from holdfast.errors import CircuitBreakerOpenError, ErrorCategory
 from holdfast.integrations.exchange import (
     FAILED_STATUSES,
+    CallersOwnError,
     ConnectionFailedError,
     Exchange,
-    NeverSentError,
     Protection,
     ResponseFailure,
     as_connection_error,
@@ -166,7 +166,7 @@ def test_an_error_of_the_system_stays_as_it_is():
 def test_a_mistake_is_a_rejection_inside_and_itself_outside():
     one, wrong = exchange(), ValueError("no such scheme")
     inside = one.fault(wrong, (ValueError,))
-    assert type(inside) is NeverSentError
+    assert type(inside) is CallersOwnError
     outcome = Outcome(error=inside)
     one.conclude(outcome)
     with pytest.raises(ValueError, match="no such scheme") as caught:

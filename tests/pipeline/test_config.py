@@ -21,7 +21,7 @@ from holdfast.errors import BadInputError, RateLimitedError
 from holdfast.pipeline.config import parse, read
 from holdfast.pipeline.config_fields import parameters
 from holdfast.pipeline.config_parts import KINDS, made_of
-from holdfast.pipeline.profiles import Profile
+from holdfast.pipeline.profiles import Profile, settings_of_profiles
 from holdfast.policies.cache import Cache
 from holdfast.policies.chaos import Chaos
 from holdfast.policies.hedge import Hedge
@@ -250,6 +250,26 @@ def test_breakers_are_shared_by_name():
     assert breakers["one"].circuit.settings.failure_threshold == 3
 
 
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        {"profile": "rpc", "breaker": "db"},
+        {"profile": "rpc", "policies": [{"type": "circuit_breaker", "name": "db"}]},
+        {"policies": [{"type": "circuit_breaker", "name": "db"}]},
+    ],
+)
+@pytest.mark.parametrize("name", ["x", "db"])
+def test_a_breaker_with_a_table_of_its_own_has_these_settings_wherever_it_stands(pipeline, name):
+    config = parse({"breakers": {"db": {"failure_threshold": 3}}, "pipelines": {name: pipeline}})
+    breakers = [s.policy for s in config.specs.values() if isinstance(s.policy, CircuitBreaker)]
+    assert [breaker.circuit.settings.failure_threshold for breaker in breakers] == [3]
+
+
+def test_a_pipeline_of_the_name_of_a_breaker_uses_it():
+    config = parse({"breakers": {"db": {}}, "pipelines": {"db": {"profile": "rpc"}}})
+    assert config.specs["circuit_breaker", "db"] in config.pipelines["db"]
+
+
 def test_bulkheads_and_limiters_are_shared_by_name():
     limits = [
         {"type": "rate_limiter", "name": "gpu", "rate": 2},
@@ -274,8 +294,10 @@ def test_retries_and_timeouts_are_never_shared_whatever_their_name():
 REFUSED = {
     "an unknown setting": (
         search({"type": "retry"}, {"type": "retry", "max_atempts": 4}),
-        "pipelines.search.policies[1].max_atempts is no setting of a retry, got 4; "
-        "did you mean max_attempts?",
+        (
+            "pipelines.search.policies[1].max_atempts is no setting of a retry, got 4; "
+            "did you mean max_attempts?"
+        ),
     ),
     "a wrong number": (
         search({"type": "retry", "max_attempts": 0}),
@@ -297,6 +319,17 @@ REFUSED = {
         search({"type": "rety"}),
         "pipelines.search.policies[0].type must be a policy, got 'rety'; did you mean retry?",
     ),
+    "a type that is a list": (
+        search({"type": ["retry"]}),
+        ("pipelines.search.policies[0].type must be a policy, got ['retry']; did you mean retry?"),
+    ),
+    "a growth that is a list": (
+        search({"type": "retry", "backoff": {"growth": []}}),
+        (
+            "pipelines.search.policies[0].backoff.growth must be exponential, linear, fixed, "
+            "custom, none, got []"
+        ),
+    ),
     "a policy without a type": (
         search({"max_attempts": 3}),
         f"pipelines.search.policies[0].type must be given: one of {', '.join(KINDS)}",
@@ -307,23 +340,32 @@ REFUSED = {
     ),
     "an unknown setting of the waits": (
         search({"type": "retry", "backoff": {"growth": "fixed", "dealy": 1}}),
-        "pipelines.search.policies[0].backoff.dealy is no setting of fixed waits, got 1; "
-        "did you mean delay?",
+        (
+            "pipelines.search.policies[0].backoff.dealy is no setting of fixed waits, got 1; "
+            "did you mean delay?"
+        ),
     ),
     "an unknown growth": (
         search({"type": "retry", "backoff": {"growth": "quadratic"}}),
-        "pipelines.search.policies[0].backoff.growth must be exponential, linear, fixed, custom, "
-        "none, got 'quadratic'",
+        (
+            "pipelines.search.policies[0].backoff.growth must be exponential, linear, fixed, "
+            "custom, "
+            "none, got 'quadratic'"
+        ),
     ),
     "an unknown exception": (
         search({"type": "retry", "on": ["OSError", "ConectionError"]}),
-        "pipelines.search.policies[0].on[1] must be the name of an exception or a category, "
-        "got 'ConectionError'; did you mean ConnectionError?",
+        (
+            "pipelines.search.policies[0].on[1] must be the name of an exception or a category, "
+            "got 'ConectionError'; did you mean ConnectionError?"
+        ),
     ),
     "an exception that is no failure": (
         search({"type": "retry", "on": "KeyboardInterrupt"}),
-        "pipelines.search.policies[0].on must be the name of an exception or a category, "
-        "got 'KeyboardInterrupt'; others are called by a name given at loading",
+        (
+            "pipelines.search.policies[0].on must be the name of an exception or a category, "
+            "got 'KeyboardInterrupt'; others are called by a name given at loading"
+        ),
     ),
     "a setting of a breaker that is called otherwise inside": (
         search({"type": "circuit_breaker", "timeout_growth": 0}),
@@ -334,9 +376,13 @@ REFUSED = {
         "pipelines.search.policies[0].idle must be below seconds (5), or it never applies, got 6",
     ),
     "a contradiction between policies": (
-        search({"type": "timeout", "seconds": 5}, {"type": "retry"}, {"type": "timeout", "seconds": 5}),
-        "pipelines.search: retries can never happen: the total timeout (5 s) must be above the "
-        "attempt timeout (5 s)",
+        search(
+            {"type": "timeout", "seconds": 5}, {"type": "retry"}, {"type": "timeout", "seconds": 5}
+        ),
+        (
+            "pipelines.search: retries can never happen: the total timeout (5 s) must be above the "
+            "attempt timeout (5 s)"
+        ),
     ),
     "a contradiction between pipelines": (
         {
@@ -345,13 +391,42 @@ REFUSED = {
                 "b": {"policies": [{"type": "circuit_breaker", "name": "db"}]},
             }
         },
-        "pipelines.b.policies[0] contradicts pipelines.a.policies[0]: both are the circuit_breaker "
-        "'db', with different timeout",
+        (
+            "pipelines.b.policies[0] contradicts pipelines.a.policies[0]: both are the "
+            "circuit_breaker "
+            "'db', with different timeout"
+        ),
     ),
     "settings of a breaker in two places": (
         search({"type": "circuit_breaker", "name": "db", "timeout": 3}, breakers={"db": {}}),
-        "pipelines.search.policies[0].timeout must be given in breakers.db, which this policy "
-        "names, got 3",
+        (
+            "pipelines.search.policies[0].timeout must be given in breakers.db, which this policy "
+            "names, got 3"
+        ),
+    ),
+    "settings of a breaker in two places, beside a profile": (
+        {
+            "breakers": {"db": {}},
+            "pipelines": {
+                "s": {
+                    "profile": "rpc",
+                    "breaker": "db",
+                    "policies": [{"type": "circuit_breaker", "timeout": 3}],
+                }
+            },
+        },
+        (
+            "pipelines.s.policies[0].timeout must be given in breakers.db, which this policy "
+            "names, got 3"
+        ),
+    ),
+    "a name that is none": (
+        search({"type": "bulkhead", "max_concurrent": 3, "name": 7}),
+        "pipelines.search.policies[0].name must be a text of 1 to 200 characters, got 7",
+    ),
+    "a name that is none, beside a profile": (
+        {"pipelines": {"s": {"profile": "rpc", "policies": [{"type": "retry", "name": []}]}}},
+        "pipelines.s.policies[0].name must be a text of 1 to 200 characters, got []",
     ),
     "the same breaker twice in one pipeline": (
         search({"type": "circuit_breaker"}, {"type": "circuit_breaker"}),
@@ -359,8 +434,11 @@ REFUSED = {
     ),
     "an unknown budget": (
         search({"type": "retry", "budget": "serch"}, budgets={"search": {}}),
-        "pipelines.search.policies[0].budget must name one of the budgets of this configuration, "
-        "got 'serch'; did you mean search?",
+        (
+            "pipelines.search.policies[0].budget must name one of the budgets of this "
+            "configuration, "
+            "got 'serch'; did you mean search?"
+        ),
     ),
     "a wrong budget": (
         {"budgets": {"x": {"ratio": -1}}},
@@ -376,18 +454,24 @@ REFUSED = {
     ),
     "an unknown name": (
         search({"type": "fallback", "value": "@cach"}),
-        "pipelines.search.policies[0].value must be one of the names given at loading, "
-        "got '@cach'; did you mean cached?",
+        (
+            "pipelines.search.policies[0].value must be one of the names given at loading, "
+            "got '@cach'; did you mean cached?"
+        ),
     ),
     "an unknown profile": (
         {"pipelines": {"search": {"profile": "htp_api"}}},
-        "pipelines.search.profile must be the name of a profile, got 'htp_api'; "
-        "did you mean http_api?",
+        (
+            "pipelines.search.profile must be the name of a profile, got 'htp_api'; "
+            "did you mean http_api?"
+        ),
     ),
     "an unknown setting of a profile": (
         {"pipelines": {"search": {"profile": "rpc", "totl": 4}}},
-        "pipelines.search.totl is no setting of a pipeline with a profile, got 4; "
-        "did you mean total?",
+        (
+            "pipelines.search.totl is no setting of a pipeline with a profile, got 4; "
+            "did you mean total?"
+        ),
     ),
     "a wrong setting of a profile": (
         {"pipelines": {"search": {"profile": "rpc", "open_seconds": 0}}},
@@ -395,21 +479,32 @@ REFUSED = {
     ),
     "a profile that contradicts itself": (
         {"pipelines": {"search": {"profile": "rpc", "total": 0.5}}},
-        "pipelines.search: retries can never happen: the total timeout (0.5 s) must be above the "
-        "attempt timeout (1 s)",
+        (
+            "pipelines.search: retries can never happen: the total timeout (0.5 s) must be above "
+            "the "
+            "attempt timeout (1 s)"
+        ),
     ),
     "a setting of a profile without a profile": (
         {"pipelines": {"search": {"max_attempts": 3, "policies": []}}},
-        "pipelines.search.max_attempts is no setting of a pipeline without a profile, got 3; "
-        "there are policies, profile",
+        (
+            "pipelines.search.max_attempts is no setting of a pipeline without a profile, got 3; "
+            "there are policies, profile"
+        ),
     ),
     "a timeout beside a profile": (
         {"pipelines": {"s": {"profile": "rpc", "policies": [{"type": "timeout", "seconds": 1}]}}},
-        "pipelines.s.policies[0] must not be a timeout: beside a profile, time limits are "
-        "pipelines.s.total, .attempt and .idle, got {'seconds': 1}",
+        (
+            "pipelines.s.policies[0] must not be a timeout: beside a profile, time limits are "
+            "pipelines.s.total, .attempt and .idle, got {'seconds': 1}"
+        ),
     ),
     "the same policy twice beside a profile": (
-        {"pipelines": {"s": {"profile": "rpc", "policies": [{"type": "retry"}, {"type": "retry"}]}}},
+        {
+            "pipelines": {
+                "s": {"profile": "rpc", "policies": [{"type": "retry"}, {"type": "retry"}]}
+            }
+        },
         "pipelines.s.policies[1] must not be a second retry beside a profile",
     ),
     "an empty pipeline": (
@@ -422,8 +517,10 @@ REFUSED = {
     ),
     "a name with a dot, told so that it can be found": (
         {"pipelines": {"api.example.org": {"profile": 3}}},
-        'pipelines."api.example.org".profile must be the name of a profile, got 3; '
-        "there are gpu_job, http_api, llm, rpc",
+        (
+            'pipelines."api.example.org".profile must be the name of a profile, got 3; '
+            "there are gpu_job, http_api, llm, rpc"
+        ),
     ),
     "no table at all": ([], "the configuration must be a table, got []"),
     "no table of pipelines": ({"pipelines": []}, "pipelines must be a table, got []"),
@@ -441,10 +538,12 @@ REFUSED = {
     ),
     "chaos that injects nothing": (
         search({"type": "chaos", "rate": 0.1}),
-        "pipelines.search.policies[0].inject must be one of fault, latency, result, behaviour, "
-        "got None",
+        (
+            "pipelines.search.policies[0].inject must be one of fault, latency, result, behaviour, "
+            "got None"
+        ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("table", "told"), REFUSED.values(), ids=REFUSED)
@@ -509,17 +608,39 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-SETTINGS = sorted(
-    {name for kind in KINDS if kind != "chaos" for name in parameters(type(made_of("", kind, _least(kind))))}
-    | {"inject", "rate", "seed", "error", "type"}
-)  # fmt: skip
-POLICIES = st.dictionaries(st.sampled_from(SETTINGS), VALUES, max_size=4).flatmap(
-    lambda table: st.sampled_from(sorted(KINDS)).map(lambda kind: table | {"type": kind})
-)
+CHAOS = {"inject", "rate", "seed", "error", "seconds", "when", "drill", "enabled"}
+TAKEN = {
+    kind: sorted(CHAOS if kind == "chaos" else parameters(type(made_of("", kind, _least(kind)))))
+    for kind in KINDS
+}
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(POLICIES, max_size=3))
+@st.composite
+def entries(draw):
+    """A listed policy: mostly settings it has, values of all kinds, now and then a wrong key."""
+    kind = draw(st.sampled_from(sorted(KINDS)))
+    keys = st.sampled_from(TAKEN[kind]) | st.sampled_from(["type", "x"])
+    listed = {"type": kind} | _least(kind) | draw(st.dictionaries(keys, VALUES, max_size=4))
+    return {"rate": 0.5, "inject": "fault"} | listed if kind == "chaos" else listed
+
+
+PROFILE_KEYS = [*settings_of_profiles(), "budget", "breaker", "bulkhead", "idempotency", "x"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(entries(), max_size=3), st.dictionaries(st.sampled_from(PROFILE_KEYS), VALUES))
+def test_whatever_stands_beside_a_profile_is_built_or_refused_with_its_path(listed, beside):
+    pipeline = {"profile": "http_api", "policies": listed} | beside
+    try:
+        config = parse({"pipelines": {"search": pipeline}}, {"f": len})
+    except BadInputError as refused:
+        assert str(refused).startswith("pipelines.search")  # noqa: PT017
+    else:
+        assert config.pipelines["search"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(entries(), max_size=3))
 def test_whatever_comes_is_built_or_refused_with_its_path(policies):
     table = search(*policies)
     try:

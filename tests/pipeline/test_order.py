@@ -149,7 +149,7 @@ SENSIBLE = {
     "two retries, of which the inner folds": lambda: (Retry(), Retry()),
     "two breakers": lambda: (CircuitBreaker("zone"), CircuitBreaker("server")),
     "equal but separate state": lambda: (Bulkhead(3), Bulkhead(3)),
-    "one retry object twice": lambda: (lambda retry: (retry, retry))(Retry()),
+    "one retry object twice": lambda: (Retry(),) * 2,
     "a retry of one attempt decides nothing": lambda: (
         Timeout(10), Retry(max_attempts=1), Timeout(10),
     ),
@@ -161,6 +161,10 @@ SENSIBLE = {
         Timeout(10), Retry(backoff=Backoff.exponential(initial=10, jitter="full")),
     ),
     "a retry around a breaker, and within it": lambda: (Retry(), CircuitBreaker("x"), Retry()),
+    "the same limit of an attempt twice": lambda: (
+        Timeout(60), Retry(), Timeout(10), Timeout(10),
+    ),
+    "a fallback inside a retry of one attempt": lambda: (Retry(max_attempts=1), Fallback(0)),
     "a fallback that may fail itself": lambda: (Retry(), Fallback(lambda error: 1 / 0)),
     "a fallback for something else": lambda: (Retry(on=OSError), Fallback(0, on=KeyError)),
     "a fallback for some of it": lambda: (Retry(on=(OSError, KeyError)), Fallback(0, on=KeyError)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,7 @@ from holdfast.errors import (
     IdleTimeoutError,
 )
 from holdfast.machines.circuit import CircuitState
-from holdfast.pipeline.profiles import Profile
+from holdfast.pipeline.profiles import Profile, settings_of_profiles
 from holdfast.policies.scope import progress
 from holdfast.testing import FakeClock
 
@@ -302,11 +304,14 @@ def test_a_call_that_must_not_be_repeated_needs_a_lookup():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"max_atempts": 4}, "max_atempts is no setting of a profile, got 4; did you mean max_attempts?"),
+        (
+            {"max_atempts": 4},
+            "max_atempts is no setting of a profile, got 4; did you mean max_attempts?",
+        ),
         ({"fallbak": 1}, "fallbak is no setting of a profile, got 1; did you mean fallback?"),
         ({"idel": 60}, "idel is no setting of a profile, got 60; did you mean idle?"),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_override_is_refused_by_name_with_the_nearest_right_one(changes, told):
     with pytest.raises(BadInputError) as refused:
         Profile.rpc.pipeline("x", **changes)
@@ -340,3 +345,27 @@ def test_a_profile_of_ones_own_is_a_value():
     assert patient != Profile.gpu_job
     with pytest.raises(AttributeError):
         patient.idle = 5
+
+
+def test_the_documented_table_is_the_truth():
+    text = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
+    assert [*rows][-20:] == settings_of_profiles()
+    for setting in settings_of_profiles():
+        for profile, told in zip(ALL, rows[setting].split(" | "), strict=True):
+            assert told == _told(getattr(profile, setting)), (setting, told)
+
+
+def _told(value):
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case Backoff():
+            jitter = "full jitter" if value.jitter == "full" else f"± {value.jitter:.0%}"
+            growth = f"{value.initial:g} s \N{MULTIPLICATION SIGN} {value.base:g}"
+            return f"{growth}, up to {value.maximum:g} s, {jitter}"
+        case int() | float():
+            return f"{value:g}"
+    return value.__name__.replace("_or_", ", ")

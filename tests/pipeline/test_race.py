@@ -516,7 +516,6 @@ def test_a_thread_inherits_the_callers_context(clock):
     assert Hedge(after=60).call(who.get) == "me"
 
 
-@pytest.mark.xfail(reason="sync.perform keeps its last answer while an error knows its frame")
 def test_a_failed_threads_frames_are_free_while_another_one_still_runs():
     class Buffer:
         pass

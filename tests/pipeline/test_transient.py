@@ -15,17 +15,17 @@ from holdfast.errors import (
 from holdfast.pipeline.transient import status_of, transient, transient_or_memory
 
 
-class WithStatus(Exception):
+class StatusError(Exception):
     def __init__(self, status):
         self.status_code = status
 
 
-class WithResponse(OSError):
+class ResponseError(OSError):
     def __init__(self, status):
-        self.response = WithStatus(status)
+        self.response = StatusError(status)
 
 
-class WithCategory(Exception):
+class CategoryError(Exception):
     def __init__(self, category):
         self.category = category
 
@@ -38,7 +38,7 @@ class WithCategory(Exception):
         OSError("socket"),
         DeadlineExceededError("attempt"),
         IdleTimeoutError("attempt"),
-        WithCategory(ErrorCategory.NETWORK),
+        CategoryError(ErrorCategory.NETWORK),
     ],
     ids=repr,
 )
@@ -55,7 +55,7 @@ def test_lost_connections_and_timeouts_go_away(error):
         FileNotFoundError(),
         PermissionError(),
         IsADirectoryError(),
-        WithCategory(ErrorCategory.VALIDATION),
+        CategoryError(ErrorCategory.VALIDATION),
     ],
     ids=repr,
 )
@@ -75,19 +75,19 @@ def test_our_own_rejections_are_not_repeated_even_if_they_are_timeouts_by_type(r
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 529])
 def test_a_passing_status_is_worth_another_try(status):
-    assert transient(WithStatus(status))
-    assert transient(WithResponse(status))
+    assert transient(StatusError(status))
+    assert transient(ResponseError(status))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501, 505])
 def test_a_lasting_status_decides_over_the_type_of_the_error(status):
-    assert isinstance(WithResponse(status), OSError)
-    assert not transient(WithResponse(status))
+    assert isinstance(ResponseError(status), OSError)
+    assert not transient(ResponseError(status))
 
 
 @pytest.mark.parametrize("status", [True, "503", None, 99, 600])
 def test_what_is_no_status_decides_nothing(status):
-    assert status_of(WithStatus(status)) is None
+    assert status_of(StatusError(status)) is None
 
 
 def test_a_known_library_is_recognised_by_names_alone():
@@ -100,6 +100,6 @@ def test_a_known_library_is_recognised_by_names_alone():
 
 def test_on_a_gpu_lack_of_memory_goes_away_too():
     torch_like = type("OutOfMemoryError", (RuntimeError,), {})
-    for error in (MemoryError(), torch_like(), WithCategory(ErrorCategory.MEMORY)):
+    for error in (MemoryError(), torch_like(), CategoryError(ErrorCategory.MEMORY)):
         assert transient_or_memory(error)
         assert not transient(error)

@@ -109,7 +109,7 @@ def test_decorrelated_waits_lie_between_the_first_and_three_times_the_last():
     jitter=jitters,
     previous=st.none() | st.floats(0.0, 300.0),
 )
-def test_every_wait_is_a_number_between_nothing_and_the_maximum(
+def test_every_wait_is_a_number_between_nothing_and_the_maximum(  # noqa: PLR0917  # Hypothesis gives them by name
     attempt, chance, initial, base, jitter, previous
 ):
     waits = Backoff(initial, maximum=3.0 * initial, base=base, jitter=jitter)

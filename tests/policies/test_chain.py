@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import pickle
@@ -44,7 +45,7 @@ def heard():
         yield events
 
 
-class Target1:
+class Server:
     """An async target that succeeds, or fails while it has an error."""
 
     def __init__(self, answer, error=None, seconds=0.0):
@@ -99,7 +100,10 @@ def test_settings_of_a_chain_that_make_no_sense_are_refused_by_name(chosen, word
         ({"circuit_breaker": 3}, "circuit_breaker must be a CircuitBreaker, a dict"),
         ({"circuit_breaker": {"threshold": 3}}, "circuit_breaker has settings that do not exist"),
         ({"circuit_breaker": {"failure_threshold": 0}}, "failure_threshold must be"),
-        ({"time_out": 3}, "config must have only name, timeout, circuit_breaker, on, got 'time_out'"),
+        (
+            {"time_out": 3},
+            "config must have only name, timeout, circuit_breaker, on, got 'time_out'",
+        ),
         ([], "config must be a Target, a dict or None"),
         ({"name": "primary"}, "name must be new to chain 'chain', got 'primary'"),
     ],
@@ -141,7 +145,7 @@ def test_targets_are_named_after_their_functions_and_each_name_is_used_once():
 
 
 def test_the_first_target_that_succeeds_gives_the_result(clock, heard):
-    a, b, c = Target1("a", OSError("down")), Target1("b"), Target1("c")
+    a, b, c = Server("a", OSError("down")), Server("b"), Server("c")
     chain = chain_of(a, b, c)
     assert clock.run(chain.execute(1, key=2)) == ("b", 1, ("key", 2))
     assert (a.calls, b.calls, c.calls) == (1, 1, 0)
@@ -152,7 +156,7 @@ def test_the_first_target_that_succeeds_gives_the_result(clock, heard):
 
 
 def test_a_first_target_that_succeeds_is_no_fallback(clock, heard):
-    chain = chain_of(Target1("a"), Target1("b"))
+    chain = chain_of(Server("a"), Server("b"))
     assert clock.run(chain.execute()) == ("a",)
     assert not [e for e in heard if isinstance(e, FallbackUsed)]
 
@@ -169,7 +173,7 @@ def test_sync_targets_work_in_both_worlds(clock):
 
 
 def test_an_async_target_is_refused_in_sync_code():
-    chain = chain_of(lambda: 1, Target1("b"))
+    chain = chain_of(lambda: 1, Server("b"))
     for way in (chain.call, chain.call_outcome):
         with pytest.raises(BadInputError, match="'b' is async"):
             way()
@@ -180,11 +184,11 @@ def test_an_async_target_behind_a_decorated_sync_function_is_refused_when_it_com
         raise OSError("down")
 
     with pytest.raises(BadInputError, match="is async, and this call is sync"):
-        chain_of(Target1("a"))(broken)()
+        chain_of(Server("a"))(broken)()
 
 
 def test_when_all_have_failed_every_error_is_there_by_name(clock):
-    chain = chain_of(Target1("a", OSError("one")), Target1("b", KeyError("two")))
+    chain = chain_of(Server("a", OSError("one")), Server("b", KeyError("two")))
     with pytest.raises(FallbackChainExhaustedError) as caught:
         clock.run(chain.execute())
     error = caught.value
@@ -205,8 +209,8 @@ def test_a_chain_without_targets_says_so(clock):
 
 
 def test_what_no_target_can_cure_ends_the_chain_as_it_is(clock):
-    b = Target1("b")
-    chain = chain_of((Target1("a", ValueError("bad")), ONCE), b, stop_on=ValueError)
+    b = Server("b")
+    chain = chain_of((Server("a", ValueError("bad")), ONCE), b, stop_on=ValueError)
     for _ in range(3):
         with pytest.raises(ValueError, match="bad"):
             clock.run(chain.execute())
@@ -217,13 +221,13 @@ def test_what_no_target_can_cure_ends_the_chain_as_it_is(clock):
 
 def test_in_a_group_one_such_error_is_enough(clock):
     group = ExceptionGroup("g", [OSError(), ValueError()])
-    chain = chain_of(Target1("a", group), Target1("b"), stop_on=ValueError)
+    chain = chain_of(Server("a", group), Server("b"), stop_on=ValueError)
     with pytest.raises(ExceptionGroup):
         clock.run(chain.execute())
 
 
 def test_a_target_may_say_which_of_its_failures_others_are_tried_for(clock):
-    a, b = Target1("a", OSError("down")), Target1("b")
+    a, b = Server("a", OSError("down")), Server("b")
     chain = chain_of((a, {"on": OSError}), b)
     assert clock.run(chain.execute()) == ("b",)
     a.error = KeyError("other")
@@ -232,7 +236,7 @@ def test_a_target_may_say_which_of_its_failures_others_are_tried_for(clock):
 
 
 def test_a_slow_target_gives_way_after_its_own_time_limit(clock):
-    chain = chain_of((Target1("a", seconds=60), {"timeout": 3}), Target1("b"))
+    chain = chain_of((Server("a", seconds=60), {"timeout": 3}), Server("b"))
     assert clock.run(chain.execute()) == ("b",)
     assert clock.now() == 1003
     assert chain.get_stats()["targets"]["a"]["failures"] == 1
@@ -249,7 +253,7 @@ def test_a_sync_target_can_be_left_behind_in_its_thread(clock):
 
 
 def test_a_target_that_is_out_is_skipped_at_once(clock, heard):
-    a, b = Target1("a", OSError("down"), seconds=5), Target1("b")
+    a, b = Server("a", OSError("down"), seconds=5), Server("b")
     chain = chain_of((a, ONCE), b)
     clock.run(chain.execute())
     before = clock.now()
@@ -259,7 +263,7 @@ def test_a_target_that_is_out_is_skipped_at_once(clock, heard):
 
 
 def test_a_target_comes_back_when_its_breaker_lets_it(clock):
-    a, b = Target1("a", OSError("down")), Target1("b")
+    a, b = Server("a", OSError("down")), Server("b")
     chain = chain_of((a, ONCE), b)
     clock.run(chain.execute())
     a.error = None
@@ -270,13 +274,13 @@ def test_a_target_comes_back_when_its_breaker_lets_it(clock):
 def test_a_breaker_can_be_shared_with_others(clock):
     breaker = CircuitBreaker("shared")
     breaker.force_open()
-    a, b = Target1("a"), Target1("b")
+    a, b = Server("a"), Server("b")
     assert clock.run(chain_of((a, {"circuit_breaker": breaker}), b).execute()) == ("b",)
     assert a.calls == 0
 
 
 def test_when_all_are_out_the_rejections_are_the_errors(clock):
-    chain = chain_of((Target1("a", OSError("down")), ONCE))
+    chain = chain_of((Server("a", OSError("down")), ONCE))
     for _ in range(2):
         outcome = clock.run(chain.outcome())
     assert isinstance(outcome.error.errors["a"], CircuitBreakerOpenError)
@@ -285,7 +289,7 @@ def test_when_all_are_out_the_rejections_are_the_errors(clock):
 
 
 def test_when_all_are_out_it_waits_for_the_first_to_come_back(clock):
-    a, b = Target1("a", OSError("down")), Target1("b", OSError("down"))
+    a, b = Server("a", OSError("down")), Server("b", OSError("down"))
     soon = {"circuit_breaker": {"failure_threshold": 1, "timeout": 20, "timeout_jitter": 0}}
     chain = chain_of((a, ONCE), (b, soon), wait_for_recovery=30)
     clock.run(chain.outcome())
@@ -296,18 +300,18 @@ def test_when_all_are_out_it_waits_for_the_first_to_come_back(clock):
 
 
 def test_it_does_not_wait_for_what_cannot_come_back_in_time(clock):
-    chain = chain_of((Target1("a", OSError("down")), ONCE), wait_for_recovery=59)
+    chain = chain_of((Server("a", OSError("down")), ONCE), wait_for_recovery=59)
     clock.run(chain.outcome())
     assert isinstance(clock.run(chain.outcome()).error, FallbackChainExhaustedError)
     assert clock.now() == 1000
 
 
 def test_it_does_not_wait_beyond_the_deadline(clock):
-    chain = chain_of((Target1("a", OSError("down")), ONCE), wait_for_recovery=100)
+    chain = chain_of((Server("a", OSError("down")), ONCE), wait_for_recovery=100)
     clock.run(chain.outcome())
     pipeline = Pipeline(Timeout(30), chain)
     assert isinstance(
-        clock.run(pipeline.outcome(Target1("p", OSError()))).error, FallbackChainExhaustedError
+        clock.run(pipeline.outcome(Server("p", OSError()))).error, FallbackChainExhaustedError
     )
     chain.targets[0].breaker.force_open()
     assert isinstance(clock.run(chain.outcome()).error, FallbackChainExhaustedError)
@@ -315,7 +319,7 @@ def test_it_does_not_wait_beyond_the_deadline(clock):
 
 
 def test_a_target_that_fails_after_the_wait_ends_it(clock):
-    a = Target1("a", OSError("down"))
+    a = Server("a", OSError("down"))
     chain = chain_of((a, ONCE), wait_for_recovery=100)
     clock.run(chain.outcome())
     error = clock.run(chain.outcome()).error
@@ -324,7 +328,7 @@ def test_a_target_that_fails_after_the_wait_ends_it(clock):
 
 
 def test_those_who_wait_take_turns_with_the_probe(clock):
-    a = Target1("a", OSError("down"))
+    a = Server("a", OSError("down"))
     chain = chain_of((a, ONCE), wait_for_recovery=100)
 
     async def main():
@@ -356,7 +360,7 @@ def test_waiting_works_in_sync_code_too(clock):
 
 
 def test_in_a_pipeline_its_function_comes_first_with_the_same_arguments(clock):
-    primary, b = Target1("primary", OSError("down")), Target1("b")
+    primary, b = Server("primary", OSError("down")), Server("b")
     chain = chain_of(b)
     assert clock.run(Pipeline(Timeout(60), chain).execute(primary, 1, key=2)) == (
         "b",
@@ -367,7 +371,7 @@ def test_in_a_pipeline_its_function_comes_first_with_the_same_arguments(clock):
 
 
 def test_the_policies_inside_are_the_first_targets_alone(clock):
-    primary, b = Target1("primary", OSError("down")), Target1("b", OSError("down"))
+    primary, b = Server("primary", OSError("down")), Server("b", OSError("down"))
     pipeline = Pipeline(chain_of(b), Retry(3, Backoff.fixed(1)))
     outcome = clock.run(pipeline.outcome(primary))
     assert (primary.calls, b.calls, outcome.attempts) == (3, 1, 4)
@@ -378,7 +382,7 @@ def test_as_a_decorator_it_protects_sync_and_async_functions(clock):
     def work(x):
         raise OSError("down")
 
-    @chain_of(Target1("b"))
+    @chain_of(Server("b"))
     async def async_work(x):
         raise OSError("down")
 
@@ -387,8 +391,8 @@ def test_as_a_decorator_it_protects_sync_and_async_functions(clock):
 
 
 def test_a_first_target_that_is_out_is_skipped_too(clock):
-    primary = Target1("primary", OSError("down"))
-    chain = chain_of(Target1("b"), primary=ONCE)
+    primary = Server("primary", OSError("down"))
+    chain = chain_of(Server("b"), primary=ONCE)
     for _ in range(3):
         clock.run(Pipeline(chain).execute(primary))
     assert primary.calls == 1
@@ -406,7 +410,7 @@ def test_a_deadline_that_has_passed_tries_no_other_target(clock):
 
 
 def test_a_cancellation_passes_and_counts_for_nobody(clock):
-    chain = chain_of((Target1("a", seconds=60), ONCE), Target1("b"))
+    chain = chain_of((Server("a", seconds=60), ONCE), Server("b"))
 
     async def main():
         task = asyncio.create_task(chain.execute())
@@ -422,9 +426,9 @@ def test_a_cancellation_passes_and_counts_for_nobody(clock):
 
 
 def test_a_limit_further_out_that_ends_a_target_at_work_counts_against_it(clock):
-    chain = chain_of((Target1("a", seconds=60), ONCE))
+    chain = chain_of((Server("a", seconds=60), ONCE))
     with pytest.raises(DeadlineExceededError):
-        clock.run(Pipeline(Timeout(5), chain).execute(Target1("primary", OSError())))
+        clock.run(Pipeline(Timeout(5), chain).execute(Server("primary", OSError())))
     assert chain.targets[0].breaker.state == "open"
 
 
@@ -432,18 +436,18 @@ def test_a_limit_further_out_that_ends_a_target_at_work_counts_against_it(clock)
 def test_cancelled_at_any_suspension_nothing_is_left(clock, turns):
     def make():
         chain = chain_of(
-            (Target1("a", OSError("down"), seconds=1), {"timeout": 5}),
-            Target1("b", seconds=1),
+            (Server("a", OSError("down"), seconds=1), {"timeout": 5}),
+            Server("b", seconds=1),
             wait_for_recovery=10,
         )
         pipeline = Pipeline(chain)
-        return pipeline, lambda: pipeline.execute(Target1("primary", OSError("down"), seconds=1))
+        return pipeline, lambda: pipeline.execute(Server("primary", OSError("down"), seconds=1))
 
     assert clock.run(cancel_at_every_await(make, turns=turns)) >= 3
 
 
 def test_one_chain_works_in_two_loops_at_once(clock):
-    chain = chain_of(Target1("a", OSError("down")), Target1("b"))
+    chain = chain_of(Server("a", OSError("down")), Server("b"))
     clock.__exit__(None, None, None)
     results = []
     try:
@@ -472,6 +476,10 @@ class Buffer:
     """Stands for gigabytes."""
 
 
+def fail(error):
+    raise error
+
+
 @pytest.fixture
 def no_collector():
     gc.collect()
@@ -491,7 +499,7 @@ def test_while_the_next_target_runs_the_failed_ones_memory_is_free(clock):
         held.append(weakref.ref(buffer))
         await asyncio.sleep(1)
         try:
-            raise OSError("first")
+            fail(OSError("first"))
         except OSError as error:
             raise MemoryError("full") from error
 
@@ -514,17 +522,15 @@ def test_once_the_end_is_handled_all_memory_is_free(clock):
         raise MemoryError("full")
 
     async def main():
-        try:
+        with contextlib.suppress(FallbackChainExhaustedError):
             await chain_of(work, work).execute()
-        except FallbackChainExhaustedError:
-            pass
 
     clock.run(main())
     assert [buffer() for buffer in held] == [None, None]
 
 
 def test_the_statistics_add_up(clock):
-    a, b = Target1("a", OSError("down")), Target1("b")
+    a, b = Server("a", OSError("down")), Server("b")
     chain = chain_of((a, ONCE), b)
     for _ in range(3):
         clock.run(chain.execute())

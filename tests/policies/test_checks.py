@@ -56,7 +56,7 @@ def test_what_is_no_length_of_time_is_refused(value):
 def test_no_time_at_all_is_let_through_on_request():
     checks.seconds("wait", 0, zero=True)
     checks.seconds("wait", None, optional=True)
-    with pytest.raises(BadInputError, match="wait must be at least 0 seconds, got -0.1"):
+    with pytest.raises(BadInputError, match=r"wait must be at least 0 seconds, got -0\.1"):
         checks.seconds("wait", -0.1, zero=True)
 
 

@@ -103,8 +103,12 @@ def test_a_cancellation_inside_passes(clock):
         clock.run(Fallback("other").execute(fail_later, asyncio.CancelledError()))
 
 
+def told(error):
+    return repr(error)
+
+
 def test_a_result_that_is_not_accepted_is_replaced():
-    policy = Fallback(lambda error: repr(error), on_result=lambda value: value is None)
+    policy = Fallback(told, on_result=lambda value: value is None)
     assert policy.call(lambda: None) == "None"
     assert policy.call(lambda: 0) == 0
 
@@ -139,7 +143,7 @@ async def rescue(error):
         rescue,
         Rescue(),
         Rescue().method,
-        lambda error: rescue(error),
+        lambda error, /: rescue(error),
         functools.partial(lambda word, error: f"{word} from {error}", "rescued"),
     ],
 )
@@ -158,7 +162,7 @@ async def stored():
         stored,
         lambda limit="stored": limit,
         lambda *parts: "".join(parts) or "stored",
-        functools.partial(dict(key="stored").get, "key"),
+        functools.partial({"key": "stored"}.get, "key"),
     ],
 )
 def test_a_function_that_can_do_without_the_error_is_called_without(clock, function):

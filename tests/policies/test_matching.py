@@ -125,7 +125,8 @@ def test_a_better_classifier_takes_effect_in_conditions_made_before(monkeypatch)
 
 plain = st.sampled_from([OSError, KeyError, ValueError]).map(lambda kind: kind("x"))
 errors = st.recursive(
-    plain, lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda e: ExceptionGroup("g", e))
+    plain,
+    lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda e: ExceptionGroup("g", e)),
 )
 
 

@@ -208,7 +208,7 @@ def test_a_refusal_is_an_event(clock):
         limiter.call(lambda: None)
         limiter.call_outcome(lambda: None)
     refusals = [event for event in heard if isinstance(event, Rejected)]
-    assert [(event.source, event.retry_after) for event in refusals] == [("api", 1.0)]
+    assert [(event.policy, event.retry_after) for event in refusals] == [("api", 1.0)]
 
 
 def test_it_tells_what_it_does(clock):

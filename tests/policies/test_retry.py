@@ -97,9 +97,11 @@ def test_a_predicate_that_knows_only_its_own_errors_can_be_built_into_a_pipeline
 
 
 def test_the_worst_case_is_every_attempt_and_every_wait_at_its_longest():
-    retry = Retry(3, Backoff.exponential(1.0, 60.0, 2.0, 0.5))
+    retry = Retry(3, Backoff.exponential(1.0, 60.0, 2.0, 0.5), max_retry_after=0.0)
     assert retry.bound(Bound(10.0, 1)) == Bound(30.0 + 1.5 + 3.0, 3)
     assert Retry(1).bound(Bound(10.0, 1)) == Bound(10.0, 1)
+    obedient = Retry(3, STEADY, max_retry_after=50.0)
+    assert obedient.bound(Bound(10.0, 1)) == Bound(130.0, 3)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_the_attempt_can_be_read_in_the_call():
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        Retry(3, STEADY, name="seen").call(look)
+        Pipeline(Timeout(90.0), Retry(3, STEADY)).call(look)
     assert seen == [1, 2, 3]
 
 
@@ -429,7 +431,7 @@ def _nested(clock, colour: str, *retries: Retry) -> int:
     fn = fails
     for retry in reversed(retries):
         fn = around(retry, fn)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError):  # noqa: PT012  # both colours in one block
         if colour == "sync":
             fn()
         else:
@@ -484,7 +486,7 @@ def test_a_fallback_around_a_retry_may_retry_for_itself(clock, colour):
     inner = Retry(4, STEADY)
     substitute = (lambda: inner.call(other)) if colour == "sync" else lambda: inner.execute(other)
     pipeline = Pipeline(Fallback(substitute), Retry(2, STEADY))
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError):  # noqa: PT012  # both colours in one block
         if colour == "sync":
             pipeline.call(fails)
         else:
@@ -516,9 +518,16 @@ def test_the_history_is_bounded_and_so_are_the_notes():
     assert [a.number for a in report.history] == list(range(151, 251))
     assert len(report.steps) == 100
     assert len(raised.value.__notes__) == 11
-    assert raised.value.__notes__[0].endswith("240 earlier attempts are in its report") or (
-        "90 earlier attempts" in raised.value.__notes__[0]
-    )
+    assert raised.value.__notes__[0].endswith(": 90 earlier attempts are in its report")
+
+
+@pytest.mark.parametrize("attempts", [99, 101, 150, 250])
+def test_the_history_of_an_outcome_is_bounded_like_that_of_a_report(attempts):
+    outcome = Retry(attempts, Backoff.fixed(0.0)).call_outcome(_fail)
+    kept = min(attempts, 100)
+    assert [a.number for a in outcome.history] == list(range(attempts - kept + 1, attempts + 1))
+    assert len(outcome.steps) == kept
+    assert outcome.attempts == attempts
 
 
 def test_notes_do_not_pile_up_on_an_error_that_is_raised_again_and_again():

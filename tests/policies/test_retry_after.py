@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -58,7 +59,7 @@ def test_all_ways_to_say_it_are_understood(value, seconds):
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "soon", "nan", "inf", "-inf", float("nan"), float("inf"), True, False, [], {}, b"\xff",
+    [None, "", "soon", "nan", "inf", "-inf", math.nan, math.inf, True, False, [], {}, b"\xff",
      "Mon, 99 Foo 2026 99:99:99 GMT", "1" * 5000, "Mon, 01 Jan 99999 00:00:00 GMT", object()],
 )  # fmt: skip
 def test_what_says_nothing_is_nothing(value):
@@ -120,6 +121,6 @@ def test_without_the_header_nothing_is_asked(headers):
 
 
 def test_a_group_asks_for_its_longest():
-    group = ExceptionGroup("g", [HttpError({"Retry-After": "3"}), ValueError(),
-                                 ExceptionGroup("h", [HttpError({"Retry-After": "9"})])])  # fmt: skip
+    inner = ExceptionGroup("h", [HttpError({"Retry-After": "9"})])
+    group = ExceptionGroup("g", [HttpError({"Retry-After": "3"}), ValueError(), inner])
     assert retry_after_of(group) == 9.0

@@ -69,7 +69,7 @@ def test_a_server_that_refuses_is_asked_less_and_less_but_never_left_alone(clock
 def test_a_server_that_heals_gets_everything_again(clock):
     throttle = AdaptiveThrottle(seconds=120.0)
     refused(throttle, 200)
-    for _ in range(600):
+    for _ in range(1_500):
         clock.advance(1.0)
         throttle.call_outcome(lambda: True)
     assert throttle.probability == 0.0
@@ -164,6 +164,16 @@ def test_a_call_ended_by_a_limit_counts_as_the_timeout_it_is(clock, rejected, ac
     assert throttle._machine._counts.totals == [1, accepts]
 
 
+def test_a_condition_that_raises_does_not_replace_a_time_limit(clock):
+    throttle = AdaptiveThrottle(rejected=lambda error: error.status == 503)
+
+    async def main():
+        with pytest.raises(DeadlineExceededError):
+            await Pipeline(Timeout(1.0), throttle).execute(asyncio.sleep, 5.0)
+
+    clock.run(main())
+
+
 def test_a_fallback_around_it_takes_over_when_it_holds_back(clock):
     throttle = AdaptiveThrottle()
     refused(throttle, 500)
@@ -213,7 +223,7 @@ def test_a_call_held_back_is_an_event_and_never_ran(clock):
     assert held_back
     assert all(outcome.attempts == 0 for outcome in held_back)
     events = [event for event in heard if isinstance(event, Rejected)]
-    assert [event.source for event in events] == ["api"] * len(held_back)
+    assert [event.policy for event in events] == ["api"] * len(held_back)
 
 
 def test_it_tells_what_it_does(clock):

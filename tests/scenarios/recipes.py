@@ -237,7 +237,8 @@ def crowds(draw: st.DrawFn) -> list[Visit]:
     crowd = []
     for number in range(draw(st.integers(2, 7))):
         lengths = [
-            draw(turns(17 + 16 * number + 2 * attempt)) for attempt in range(draw(st.integers(1, 3)))
+            draw(turns(17 + 16 * number + 2 * attempt))
+            for attempt in range(draw(st.integers(1, 3)))
         ]
         cancelled = draw(st.none() | st.none() | seconds(0, 16, 150 + number))
         deadline = draw(st.none() | st.none() | seconds(0, 24, 170 + number))

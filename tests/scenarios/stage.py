@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.events import Event, listen
 from holdfast.outcome import report_of
 from holdfast.pipeline import Pipeline
 from holdfast.policies.breaker import CircuitBreaker
@@ -85,8 +86,11 @@ def state_of(pipeline: Pipeline) -> tuple[Any, ...]:
         if isinstance(policy, CircuitBreaker):
             seen = policy.snapshot()
             told.append(
-                tuple(seen[name] for name in ("state", "failures", "calls", "openings", "era"))
-                + (round(seen["retry_after"], 6), seen["probes"])
+                (
+                    *(seen[name] for name in ("state", "failures", "calls", "openings", "era")),
+                    round(seen["retry_after"], 6),
+                    seen["probes"],
+                )
             )
         elif isinstance(policy, Bulkhead):
             told.append((policy.running, policy.waiting))
@@ -99,7 +103,10 @@ def state_of(pipeline: Pipeline) -> tuple[Any, ...]:
 def _surroundings(pipeline: Pipeline, visit: Visit) -> Iterator[None]:
     """Strangers in the bulkhead, and the caller's own deadline."""
     bulkhead = next((p for p in pipeline.policies if isinstance(p, Bulkhead)), None)
-    taken = 0 if bulkhead is None else sum(bulkhead.try_take() for _ in range(visit.strangers))
+    taken = 0
+    # Strangers stay as long as the call does: one that may wait for ever would.
+    if bulkhead is not None and (bulkhead.max_queue == 0 or bulkhead.max_wait is not None):
+        taken = sum(bulkhead.try_take() for _ in range(visit.strangers))
     try:
         with nullcontext() if visit.deadline is None else Deadline.after(visit.deadline):
             yield
@@ -108,9 +115,7 @@ def _surroundings(pipeline: Pipeline, visit: Visit) -> Iterator[None]:
             bulkhead.give_back()
 
 
-def _ending(
-    pipeline: Pipeline, work: Dependency, what: Any, error: BaseException | None
-) -> Ending:
+def _ending(pipeline: Pipeline, work: Dependency, what: Any, error: BaseException | None) -> Ending:
     report = None if error is None else report_of(error)
     history = () if report is None else report.history
     attempts = tuple((a.number, a.error.split(":")[0], a.waited) for a in history)
@@ -135,7 +140,7 @@ def play_sync(
             try:
                 with _surroundings(pipeline, visit):
                     what: Any = run(pipeline, work.sync)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the account has all that happens
                 account.append(_ending(pipeline, work, type(error), error))
             else:
                 account.append(_ending(pipeline, work, what, None))
@@ -191,14 +196,19 @@ async def _attend(
     try:
         with _surroundings(pipeline, visit):
             what = await run(pipeline, work.asynchronous)
-    except (Exception, asyncio.CancelledError) as error:
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the account has it
         return _ending(pipeline, work, type(error), error)
     return _ending(pipeline, work, what, None)
 
 
+def _deaf(event: Event) -> None:
+    """Listen to nothing; that somebody listens is enough."""
+
+
 def sync_flows(pipeline: Pipeline, fn: Any) -> Any:
-    """By the flows alone."""
-    return pipeline._run_sync(fn, (), {})
+    """By the flows alone: they do it all as soon as somebody listens."""
+    with listen(_deaf):
+        return pipeline(fn)()
 
 
 def sync_hot(pipeline: Pipeline, fn: Any) -> Any:
@@ -206,9 +216,10 @@ def sync_hot(pipeline: Pipeline, fn: Any) -> Any:
     return pipeline.call(fn)
 
 
-def async_flows(pipeline: Pipeline, fn: Any) -> Any:
-    """By the flows alone; to be awaited."""
-    return pipeline._run_async(fn, (), {})
+async def async_flows(pipeline: Pipeline, fn: Any) -> Any:
+    """By the flows alone: they do it all as soon as somebody listens."""
+    with listen(_deaf):
+        return await pipeline.execute(fn)
 
 
 def async_hot(pipeline: Pipeline, fn: Any) -> Any:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -79,7 +80,8 @@ class Hub:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001  # a listener must never fail a call
-                self.fault(listener, event, error)
+                with suppress(Exception):
+                    self.fault(listener, event, error)
 
 
 hub = Hub()

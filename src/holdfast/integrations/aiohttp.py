@@ -32,6 +32,7 @@ from holdfast.integrations.hosts import Guards
 from holdfast.outcome import Outcome
 
 Response = aiohttp.ClientResponse
+TOTAL_TIME = (TimeoutError,)
 MISTAKES = (ValueError,)
 """Errors that mean the request cannot be sent as it is: a bad host name, a bad header."""
 
@@ -113,8 +114,10 @@ def resilient(
                 superseded.release()
             try:
                 response = await handler(request)
-            except (aiohttp.ClientError, ValueError) as error:
-                raise exchange.fault(error, MISTAKES) from None
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                # aiohttp's own time-outs have types of their own; this is the session's total.
+                own = TOTAL_TIME if type(error) is TimeoutError else MISTAKES
+                raise exchange.fault(error, own) from None
             exchange.keep(response)
             return exchange.judge(response, response.status, response.headers)
 

@@ -59,8 +59,11 @@ class ConnectionFailedError(ConnectionError):
     original: Exception
 
 
-class NeverSentError(RejectedError):
-    """A request that cannot be sent as it is: no failure of any server, and not worth repeating."""
+class CallersOwnError(RejectedError):
+    """What the caller did: a request that cannot be sent, or a time limit around all attempts.
+
+    It is no failure of any server, and not worth repeating.
+    """
 
     def __init__(self, original: Exception) -> None:
         super().__init__(str(original))
@@ -174,15 +177,15 @@ class Exchange(Generic[R]):
             self._kept = [one for one in self._kept if not _among(superseded, one)]
         return superseded
 
-    def fault(self, error: Exception, mistakes: tuple[type[Exception], ...] = ()) -> Exception:
+    def fault(self, error: Exception, own: tuple[type[Exception], ...] = ()) -> Exception:
         """What to raise in the pipeline for an error of the library.
 
         Args:
             error: the library's.
-            mistakes: types that mean the request itself cannot be sent.
+            own: types that are the caller's own doing.
         """
-        if isinstance(error, mistakes):
-            return NeverSentError(error)
+        if isinstance(error, own):
+            return CallersOwnError(error)
         if not self._repeatable:
             self._error = error
         return as_connection_error(error)
@@ -230,7 +233,7 @@ class Exchange(Generic[R]):
         if error is None or self._winner is not None:
             return cast("R", self._winner)
         told = error
-        if isinstance(error, ConnectionFailedError | NeverSentError):
+        if isinstance(error, ConnectionFailedError | CallersOwnError):
             told = error.original
         elif isinstance(error, RejectedError):
             # One rejection may serve many callers; each must get a traceback of its own.

@@ -46,8 +46,7 @@ class _Resilient:
         """Make the transport.
 
         Args:
-            pipeline: a pipeline or policy; with ``per_host``, a function that makes one for a
-                host.
+            pipeline: a pipeline or policy; with ``per_host``, a function of the host.
             failed_statuses: statuses that policies see as failures.
             retry_unsafe: repeat also POST, PATCH and others that carry no `Idempotency-Key`.
             per_host: whether each host (as in `https://example.org`) has its own pipeline.
@@ -66,13 +65,10 @@ class _Resilient:
 
     def _exchange(self, request: httpx.Request) -> Exchange[httpx.Response]:
         # Any other stream may be used up by its first sending, and does not always say so.
-        in_memory = isinstance(request.stream, httpx.ByteStream)
-        return Exchange(
-            self._protection.failed_statuses,
-            repeatable=self._protection.repeatable(
-                request.method, request.headers, in_memory=in_memory
-            ),
+        again = self._protection.repeatable(
+            request.method, request.headers, in_memory=isinstance(request.stream, httpx.ByteStream)
         )
+        return Exchange(self._protection.failed_statuses, repeatable=again)
 
     def _pipeline(self, request: httpx.Request) -> Pipeline:
         url = request.url

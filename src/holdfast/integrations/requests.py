@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -76,7 +76,7 @@ class ResilientAdapter(HTTPAdapter):
         timeout: Any = None,
         verify: Any = True,  # noqa: FBT002
         cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
+        proxies: Any = None,
     ) -> requests.Response:
         """Send a request through the pipeline."""
         protection, body = self._protection, request.body
@@ -84,7 +84,7 @@ class ResilientAdapter(HTTPAdapter):
             protection.failed_statuses,
             repeatable=protection.repeatable(
                 request.method or "",
-                request.headers,
+                cast("Mapping[str, str]", request.headers),
                 in_memory=body is None or isinstance(body, str | bytes),
             ),
         )

@@ -14,11 +14,11 @@ from typing import Any, cast
 from holdfast.outcome import Err, Ok, Result
 from holdfast.pipeline.aio_race import race
 from holdfast.pipeline.alarms import Alarm, arm, current_task, disarm, queue_for
-from holdfast.pipeline.endings import ran_out, time_is_up
-from holdfast.pipeline.streams import STREAMS, refuse_generator
+from holdfast.pipeline.endings import RanOutError, ran_out, time_is_up
+from holdfast.pipeline.streams import PLAIN, examine, generator_refused, is_generator
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Effect, Flow, Invoke, Park, Race, Run, Sleep, Within
-from holdfast.policies.scope import enter, inherit, leave
+from holdfast.policies.scope import enter, inherit, leave_anywhere
 from holdfast.ports import ambient
 
 
@@ -43,8 +43,8 @@ async def perform(flow: Flow, call: Call) -> Result:
             except BaseException as error:  # noqa: BLE001  # the flow must give back what it holds
                 interruption = error
     finally:
-        # Or this frame and the exception would keep each other alive.
-        del interruption
+        # The traceback of what failed holds this frame, so nothing here may hold the failure.
+        del interruption, answer
 
 
 async def answer_to(effect: Effect, call: Call) -> Any:
@@ -69,6 +69,11 @@ async def invoke(call: Call) -> Result:
     """Call the protected function once."""
     if call.first is not None:
         result, call.first = call.first, None
+        if type(result) is Err and type(result.error) is RanOutError:
+            # The hot path's limit interrupted it: so it comes to everything inside that limit.
+            call.running += 1
+            call.ran_out = True
+            raise asyncio.CancelledError
         return result
     if ambient.now() >= call.scope.deadline:
         return call.blame_deadline()
@@ -79,12 +84,12 @@ async def invoke(call: Call) -> Result:
         value = call.fn(*call.args, **call.kwargs)
         if hasattr(value, "__await__"):
             value = await value
-        elif type(value) in STREAMS:
-            refuse_generator(value)
     except Exception as error:  # noqa: BLE001  # failures travel as values
         call.running -= 1
         return Err(error)
     call.running -= 1
+    if type(value) not in PLAIN and not examine(value) and is_generator(value):
+        return Err(generator_refused(value))
     return Ok(value)
 
 
@@ -117,12 +122,14 @@ async def park(effect: Park, call: Call) -> bool:
 
     effect.ticket.attach(wake)
     timer = None if effect.seconds is None else loop.call_later(effect.seconds, resolve)
+    began = ambient.now()
     try:
         await over
     except asyncio.CancelledError:
         call.queued_out = True
         raise
     finally:
+        call.queued += ambient.now() - began
         if timer is not None:
             timer.cancel()
     return effect.ticket.granted
@@ -133,6 +140,7 @@ async def within(effect: Within, call: Call) -> Result:
     outer, running = call.scope, call.running
     replayed = call.first is not None
     began = call.began if replayed else ambient.now()
+    late = replayed and ran_out(effect, ambient.now() - began)
     alarm = inherit(Alarm(), outer)
     if effect.seconds is not None:
         alarm.deadline = min(outer.deadline, began + effect.seconds)
@@ -145,19 +153,23 @@ async def within(effect: Within, call: Call) -> Result:
     mark = enter(alarm)
     try:
         result = await perform(effect.flow(call), call)
-    except asyncio.CancelledError:
-        if not disarm(alarm):
-            raise
+    except BaseException as error:
+        ours = disarm(alarm) or (late and call.ran_out)
+        if not (ours and isinstance(error, asyncio.CancelledError)):
+            raise  # and what was running stays counted, for whoever asks further out
+        call.running, call.ran_out = running, False
     else:
         disarm(alarm)
-        if not replayed or not ran_out(result, effect, ambient.now() - began):
-            return result
+        call.running = running
+        return result
     finally:
         if idle is not None:
             idle.stop()
         alarm.live = False
-        leave(mark)
-        call.scope, call.running = outer, running
+        leave_anywhere(mark)
+        call.scope = outer
+        # The task holds its failure, whose traceback holds this frame.
+        del alarm.task, task
     return time_is_up(effect, call, ambient.now() - began, idle=idle is not None and idle.rang)
 
 

@@ -109,7 +109,8 @@ class _Heat:
             elif (hook := self._lose(task)) is not None:
                 hooks.append(hook)
         if hooks:
-            cancelled = await _outlast(hooks, until) or cancelled
+            later = await _outlast(hooks, until)
+            cancelled = cancelled if later is None else later
         if cancelled is not None:
             raise asyncio.CancelledError(*cancelled)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from holdfast.policies.scope import Scope
@@ -26,7 +27,8 @@ class Alarm(Scope):
 
     __slots__ = ("at", "before", "queue", "single", "task")
 
-    task: asyncio.Task[object]
+    task: Any
+    """The asyncio task, as long as the call lasts."""
     at: float
     """Monotonic seconds when it goes off."""
     before: int
@@ -95,7 +97,8 @@ def disarm(alarm: Alarm) -> bool:
         queue.timer = None
     if not alarm.rang:
         return False
-    return alarm.task.uncancel() <= alarm.before
+    left: int = alarm.task.uncancel()
+    return left <= alarm.before
 
 
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, AlarmQueue]]

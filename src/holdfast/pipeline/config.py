@@ -146,31 +146,68 @@ class _Reader:
         converted = self._converted(path, settings)
         if kind not in SHARED:
             return self._spec(path, kind, pipeline, converted, number)
-        name = a_text(at(path, "name"), converted.setdefault("name", pipeline))
+        return self._shared(path, kind, pipeline, converted)
+
+    def _shared(self, path: str, kind: str, pipeline: str, settings: dict[str, Any]) -> Spec:
+        """A policy that belongs to a dependency."""
+        name = a_text(at(path, "name"), settings.setdefault("name", pipeline))
         if kind == "circuit_breaker" and name in self._breakers:
-            for key in converted:
+            for key, value in settings.items():
                 if key != "name":
                     raise BadInputError(
                         f"{at(path, key)} must be given in {at('breakers', name)}, which this "
-                        f"policy names, got {settings[key]!r:.100}"
+                        f"policy names, got {value!r:.100}"
                     )
             return self._made.specs[kind, name]
-        return self._spec(path, kind, name, converted)
+        return self._spec(path, kind, name, settings)
+
+    def _give_way(self, settings: dict[str, Any]) -> None:
+        """Let go of a profile's settings where the breaker has a table of its own."""
+        name = settings["name"]
+        if isinstance(name, str) and name in self._breakers:
+            settings.clear()
+            settings["name"] = name
 
     def _with_profile(self, path: str, name: str, table: Mapping[str, Any]) -> list[Spec]:
         """A profile's policies, changed by what is given and joined by what is listed."""
+        parts, budget = self._profile_parts(path, name, table)
+        where_from = dict.fromkeys(parts, path)
+        for where, kind, settings in entries(path, table):
+            if kind == "timeout":
+                raise BadInputError(
+                    f"{where} must not be a timeout: beside a profile, time limits are "
+                    f"{path}.total, .attempt and .idle, got {dict(settings)!r:.100}"
+                )
+            if where_from.get(kind, path) != path:
+                raise BadInputError(f"{where} must not be a second {kind} beside a profile")
+            where_from[kind] = where
+            part, converted = parts.setdefault(kind, {}), self._converted(where, settings)
+            if "name" in converted:
+                part["name"] = converted.pop("name")
+            if kind == "circuit_breaker":
+                self._give_way(part)
+            if kind == "hedge":
+                # Retries and hedges are extra calls alike, and share one budget.
+                part["budget"] = budget
+            part |= converted
+        places = {kind: _PLACES.get(kind) or KINDS[kind][2] for kind in parts}
+        return [
+            self._placed(where_from[kind], kind, name, parts[kind])
+            for kind in sorted(parts, key=places.__getitem__)
+        ]
+
+    def _profile_parts(
+        self, path: str, name: str, table: Mapping[str, Any]
+    ) -> tuple[dict[str, dict[str, Any]], RetryBudget | None]:
+        """The profile's policies, changed by what stands beside it, and their budget."""
         profile, known = (
             self._profile(at(path, "profile"), table["profile"]),
             settings_of_profiles(),
         )
         only_known(path, table, (*known, *_BESIDE_PROFILE), "a pipeline with a profile")
-        changes = {
-            key: self._names.convert(at(path, key), key, value)
-            for key, value in table.items()
-            if key in known
-        }
+        changes = {key: value for key, value in table.items() if key in known}
         try:
-            profile = profile.but(**changes)
+            profile = profile.but(**self._converted(path, changes))
         except (ValueError, TypeError) as error:
             raise blamed(path, error, known) from None
         budget, idempotency = self._profile_budget(path, name, profile, table), None
@@ -179,34 +216,11 @@ class _Reader:
             idempotency = self._names.idempotency(where, table["idempotency"])
         made = profile.parts(name, budget=budget, idempotency=idempotency)
         parts = {kind: settings for kind, _, settings in made}
-        found = [(_PLACES.get(kind) or KINDS[kind][2], kind, path) for kind in parts]
-        named = {}
         for kind, key in (("circuit_breaker", "breaker"), ("bulkhead", "bulkhead")):
             if key in table and kind in parts:
-                named[kind] = parts[kind]["name"] = a_text(at(path, key), table[key])
-        if named.get("circuit_breaker") in self._breakers:
-            parts["circuit_breaker"] = {"name": named["circuit_breaker"]}
-        for where, kind, settings in entries(path, table):
-            if kind == "timeout":
-                raise BadInputError(
-                    f"{where} must not be a timeout: beside a profile, time limits are "
-                    f"{path}.total, .attempt and .idle, got {dict(settings)!r:.100}"
-                )
-            if (KINDS[kind][2], kind, path) in found:
-                found.remove((KINDS[kind][2], kind, path))
-                parts[kind] = parts[kind] | self._converted(where, settings)
-            elif kind in parts:
-                raise BadInputError(f"{where} must not be a second {kind} beside a profile")
-            else:
-                parts[kind] = self._converted(where, settings)
-            if kind == "hedge" and budget is not None:
-                # Retries and hedges are extra calls alike, and share one budget.
-                parts[kind].setdefault("budget", budget)
-            found.append((KINDS[kind][2], kind, where))
-        return [
-            self._placed(where, kind, name, parts[kind])
-            for _, kind, where in sorted(found, key=lambda one: one[0])
-        ]
+                parts[kind]["name"] = a_text(at(path, key), table[key])
+        self._give_way(parts["circuit_breaker"])
+        return parts, budget
 
     def _placed(self, path: str, kind: str, pipeline: str, settings: dict[str, Any]) -> Spec:
         """A policy whose settings are converted already."""
@@ -214,10 +228,7 @@ class _Reader:
             return self._spec(path, "timeout", pipeline, settings, _PLACES[kind])
         if kind not in SHARED:
             return self._spec(path, kind, pipeline, settings, 0)
-        name = a_text(at(path, "name"), settings.setdefault("name", pipeline))
-        if kind == "circuit_breaker" and name in self._breakers:
-            return self._made.specs[kind, name]
-        return self._spec(path, kind, name, settings)
+        return self._shared(path, kind, pipeline, settings)
 
     def _profile(self, path: str, value: Any) -> Profile:
         if isinstance(value, str) and value.startswith("@"):

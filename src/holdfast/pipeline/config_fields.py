@@ -220,7 +220,7 @@ class Names:
             return self.plain(path, value)  # type: ignore[no-any-return]
         settings = dict(a_table(path, value))
         growth = settings.pop("growth", "exponential")
-        if growth not in _GROWTHS:
+        if not isinstance(growth, str) or growth not in _GROWTHS:
             raise BadInputError(
                 f"{at(path, 'growth')} must be {', '.join(_GROWTHS)}, got {growth!r:.100}"
             )

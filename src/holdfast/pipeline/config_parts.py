@@ -94,7 +94,7 @@ def entries(path: str, table: Mapping[str, Any]) -> list[tuple[str, str, Mapping
         if "type" not in settings:
             raise BadInputError(f"{where}.type must be given: one of {', '.join(KINDS)}")
         kind = settings.pop("type")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             near = did_you_mean(str(kind), KINDS)
             raise BadInputError(f"{where}.type must be a policy, got {kind!r:.100}; {near}")
         found.append((where, kind, settings))

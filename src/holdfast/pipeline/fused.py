@@ -63,9 +63,10 @@ class Rest:
         """The bulkhead; to be asked for only where there is one."""
         return cast("Bulkhead", self.plan.bulkhead)
 
-    def pay_in(self) -> None:
-        """Count a first call in the retry budget, if there is one."""
-        if self.plan.budget is not None:
+    def pay_in(self, outer: Scope | None) -> None:
+        """Count a first call in the retry budget, unless a retry further out governs it."""
+        folded = (outer is not None and outer.folds) or governed()
+        if self.plan.budget is not None and not folded:
             self.plan.budget.deposit()
 
     def recovered(self, era: int, seconds: float | None) -> None:

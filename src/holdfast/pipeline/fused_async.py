@@ -12,8 +12,8 @@ from holdfast.outcome import Err
 from holdfast.pipeline.alarms import Alarm, AlarmQueue
 from holdfast.pipeline.endings import RanOutError
 from holdfast.pipeline.fused import Async, Rest, Sync
-from holdfast.pipeline.streams import STREAMS, refuse_generator
-from holdfast.policies.scope import enter, inherit, innermost, leave
+from holdfast.pipeline.streams import PLAIN, examine, generator_refused, is_generator
+from holdfast.policies.scope import enter, inherit, innermost, leave, leave_anywhere
 from holdfast.ports import ambient
 
 
@@ -28,7 +28,7 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
     take, give = slots.pop, slots.append
     line: Any = () if plan.bulkhead is None else plan.bulkhead.line
-    folds = plan.retries
+    folds, plain = plan.retries, PLAIN
     limit, limited = rest.limit, plan.limit is not None
     running_loop = asyncio.get_running_loop
     task_of: Any = asyncio.current_task
@@ -53,6 +53,7 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
             alarm.rang = False
             loop = running_loop()
             alarm.task = task = task_of(loop)
+            alarm.before = task.cancelling()
             known, queue = latest
             if known is not loop:
                 queue = rest.inflight.queue(loop)
@@ -65,11 +66,10 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
                 except IndexError:
                     return await rest.run(fn, args, kwargs)
             if has_budget:
-                rest.pay_in()
+                rest.pay_in(outer)
             began = ambient.now()
             alarms[alarm] = None
             if limited:
-                alarm.before = task.cancelling()
                 alarm.at = alarm.deadline = began + limit
                 if queue.timer is None:
                     queue.watch()
@@ -78,11 +78,13 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
                 result = fn(*args, **kwargs)
                 if sure or hasattr(result, "__await__"):
                     result = await result
-                elif type(result) in STREAMS:
-                    refuse_generator(result)
+                if type(result) not in plain and not examine(result) and is_generator(result):
+                    raise generator_refused(result)  # noqa: TRY301  # an attempt that failed
             except BaseException as error:
                 alarm.live = False
-                leave(mark)
+                # Timers the call has left behind keep its context, and that keeps the alarm.
+                alarm.task = None
+                leave_anywhere(mark)
                 alarms.pop(alarm, None)
                 ours = alarm.rang and task.uncancel() <= alarm.before
                 if isinstance(error, Exception):
@@ -92,10 +94,13 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
                 else:
                     if has_bulkhead:
                         rest.bulkhead.give_back()
+                    # The task holds what is raised, whose traceback holds this frame.
+                    del alarm, task
                     raise
             else:
                 leave(mark)
                 alarm.live = False
+                alarm.task = None
                 alarms.pop(alarm, None)
                 if alarm.rang:
                     task.uncancel()
@@ -107,8 +112,10 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
                     rest.recovered(era, ambient.now() - began)
                 return result
             call = rest.handed_over(first, outer, began, era, (fn, args, kwargs))
-            # Or what failed would live as long as its successors.
-            del first
+            call.task, call.before = task, alarm.before
+            # Or what failed would live as long as its successors, and the task that holds its
+            # failure would be held by it.
+            del first, alarm, task
             return await rest.resume(call)
 
         return fused

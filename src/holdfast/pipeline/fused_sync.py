@@ -10,7 +10,7 @@ from holdfast.events import hub
 from holdfast.outcome import Err, Ok, Result
 from holdfast.pipeline.fused import Rest, Sync
 from holdfast.pipeline.stack import hot_paths
-from holdfast.pipeline.streams import STREAMS
+from holdfast.pipeline.streams import PLAIN, examine, generator_refused, is_generator
 from holdfast.policies.scope import Scope, enter, inherit, innermost, leave
 from holdfast.ports import ambient
 
@@ -23,13 +23,11 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
     take, give = slots.pop, slots.append
     line: Any = () if plan.bulkhead is None else plan.bulkhead.line
-    folds = plan.retries
+    folds, plain = plan.retries, PLAIN
     limited = plan.limit is not None
     timed = limited or (plan.breaker is not None and plan.breaker.measures)
-    # A bulkhead knows by itself how many are inside.
-    counted = not has_bulkhead
     has_budget = plan.budget is not None
-    extras = timed or counted or has_budget
+    extras = timed or has_budget
 
     def make(fn: Sync) -> Sync:
         def fused(*args: Any, **kwargs: Any) -> Any:
@@ -45,43 +43,42 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                     take()
                 except IndexError:
                     return rest.run(fn, args, kwargs)
-            governs = folds
             if extras:
                 if has_budget:
-                    rest.pay_in()
-                if counted:
-                    rest.inflight.tokens.append(None)
+                    rest.pay_in(outer)
                 if timed:
                     began = ambient.now()
                 if limited:
                     scope = inherit(Scope(), outer)
                     scope.deadline = began + rest.limit
+                    scope.folds = scope.folds or folds
                     mark = enter(scope)
+            # From here on the call is in flight, for those who look at the stack.
+            governs = folds  # noqa: F841
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:
                 if limited:
                     scope.live = False
                     leave(mark)
-                if counted:
-                    rest.inflight.tokens.pop()
                 if not isinstance(error, Exception):
                     if has_bulkhead:
                         rest.bulkhead.give_back()
                     raise
                 first: Result = Err(error)
             else:
-                if extras:
-                    if limited:
-                        scope.live = False
-                        leave(mark)
-                    if counted:
-                        rest.inflight.tokens.pop()
-                if result is not None and type(result) in STREAMS:
-                    if has_bulkhead:
-                        rest.bulkhead.give_back()
-                    return rest.turn(fn, args, kwargs, result)
-                if not limited or ambient.now() < scope.deadline:
+                if limited:
+                    scope.live = False
+                    leave(mark)
+                if type(result) not in plain and not examine(result):
+                    if not is_generator(result):
+                        if has_bulkhead:
+                            rest.bulkhead.give_back()
+                        return rest.turn(fn, args, kwargs, result)
+                    first = Err(generator_refused(result))
+                elif limited and ambient.now() >= scope.deadline:
+                    first = Ok(result)
+                else:
                     if has_bulkhead:
                         give(None)
                         if line:
@@ -89,14 +86,12 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                     if circuit.quiet is not era:
                         rest.recovered(era, ambient.now() - began if timed else None)
                     return result
-                first = Ok(result)
                 del result
             # Without a time limit nobody read the clock, which costs a fifth of the whole path.
             start = began if timed else None
             call = rest.handed_over(first, outer, start, era, (fn, args, kwargs))
             # Or what failed would live as long as its successors.
             del first
-            governs = False  # noqa: F841  # read by `governed` from this frame
             return rest.resume(call)
 
         hot_paths.add(fused.__code__)

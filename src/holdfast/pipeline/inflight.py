@@ -2,7 +2,8 @@
 
 Calls are registered from the first instant, not from the moment somebody wants
 to close. Async calls on the hot path are in the queue of alarms they need
-anyway; sync ones leave a token; those run by flows have an entry each.
+anyway; sync ones are found on the stacks of their threads; those run by flows
+have an entry each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from holdfast.pipeline.alarms import AlarmQueue
+from holdfast.pipeline.stack import calls_of
 from holdfast.policies.scope import Scope
 from holdfast.ports import ambient
 
@@ -35,13 +37,11 @@ class Closed:
 class Inflight:
     """The calls of one pipeline."""
 
-    __slots__ = ("_queues", "entries", "shut", "tokens")
+    __slots__ = ("_queues", "entries", "shut")
 
     def __init__(self) -> None:
         self.shut: list[None] = []
         """Holds something once the pipeline is closed; a list, so that a hot path can ask it."""
-        self.tokens: list[None] = []
-        """One for each sync call on the hot path."""
         self.entries: dict[Scope, asyncio.Task[object] | None] = {}
         """Calls run by flows, with their task if they have one."""
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, AlarmQueue] = WeakKeyDictionary()
@@ -60,7 +60,9 @@ class Inflight:
     def count(self) -> int:
         """Calls on their way now."""
         flying = sum(len(queue.alarms) for queue in list(self._queues.values()))
-        return flying + len(self.tokens) + len(self.entries)
+        # What waits in a loop that was closed will never end.
+        tasks = [task for task in list(self.entries.values()) if not _is_lost(task)]
+        return flying + calls_of(self) + len(tasks)
 
     def close(self, limit: float) -> Closed:
         """Let no more calls in, and wait for those inside; for code without an event loop."""
@@ -106,3 +108,7 @@ class Inflight:
             for alarm in list(queue.alarms):
                 yield alarm.task
         yield from (task for task in list(self.entries.values()) if task is not None)
+
+
+def _is_lost(task: asyncio.Task[object] | None) -> bool:
+    return task is not None and task.get_loop().is_closed()

@@ -17,10 +17,11 @@ from holdfast.errors import BadInputError
 from holdfast.outcome import Err, Ok, Result
 from holdfast.pipeline import aio, sync
 from holdfast.pipeline.compose import annotate, raise_error
+from holdfast.pipeline.stack import governed
 from holdfast.policies.call import Call
 from holdfast.policies.effects import INVOKE, Effect, Flow, Invoke
 from holdfast.policies.retry import Retry
-from holdfast.policies.scope import Scope, child, current_scope, enter, leave
+from holdfast.policies.scope import Scope, child, current_scope, enter, leave_anywhere
 
 
 class Attempt:
@@ -49,7 +50,7 @@ class Attempt:
         traceback: TracebackType | None,
     ) -> bool:
         if self._mark is not None:
-            leave(self._mark)
+            leave_anywhere(self._mark)
         if error is not None and not isinstance(error, Exception):
             self._loop.interrupt(error)
             return False
@@ -119,6 +120,7 @@ class Attempts:
         if self._flow is not None:
             raise BadInputError("attempts() makes one loop; call it again for another")
         self.call = Call(self._retry.name, child(current_scope()), _no_function, (), {})
+        self.call.governed = governed
         self._flow = self._retry.flow(self.call, _innermost)
         self._advance(None)
 

@@ -199,3 +199,12 @@ def _is(policy: Policy, name: str) -> bool:
         kind.__name__ == name and kind.__module__.startswith("holdfast.policies.")
         for kind in type(policy).__mro__
     )
+
+
+def folded(policy: Policy, around: Sequence[Policy]) -> bool:
+    """Whether a retry is governed by another one around it, and so repeats nothing."""
+    return (
+        isinstance(policy, Retry)
+        and not policy.allow_nested
+        and any(isinstance(outer, Retry) for outer in around)
+    )

@@ -7,7 +7,6 @@ import functools
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from types import CoroutineType
 from typing import Any, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
@@ -20,42 +19,50 @@ from holdfast.pipeline.fused import Rest
 from holdfast.pipeline.fused_async import fuse_async
 from holdfast.pipeline.fused_sync import fuse_sync
 from holdfast.pipeline.inflight import Closed, Inflight
-from holdfast.pipeline.order import check
+from holdfast.pipeline.order import check, folded
 from holdfast.pipeline.plan import plan
 from holdfast.pipeline.stack import governed
-from holdfast.pipeline.streams import TurnedAsyncError, generator_refused, kind_of, protect
+from holdfast.pipeline.streams import (
+    TurnedAsyncError,
+    drop,
+    generator_refused,
+    is_generator,
+    kind_of,
+    protect,
+)
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
 from holdfast.policies.policy import Bound, Policy
-from holdfast.policies.scope import child, current_scope, enter, leave
+from holdfast.policies.scope import child, current_scope, enter, leave, leave_anywhere
 from holdfast.ports import ambient
 
+SyncMaker = Callable[[Callable[..., Any]], Callable[..., Any]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Turned:
-    """A function that looked sync and returned a coroutine, with the coroutine to begin with."""
+    """A function that looked sync and returned an awaitable, with that one to begin with."""
 
-    __slots__ = ("coroutine", "fn")
+    __slots__ = ("awaitable", "fn")
 
-    def __init__(self, fn: Callable[..., Any], coroutine: Any) -> None:
+    def __init__(self, fn: Callable[..., Any], awaitable: Any) -> None:
         self.fn = fn
-        self.coroutine = coroutine
+        self.awaitable = awaitable
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The coroutine at hand the first time, a new one from then on."""
-        if self.coroutine is not None:
-            coroutine, self.coroutine = self.coroutine, None
-            return coroutine
+        """The awaitable at hand the first time, a new one from then on."""
+        if self.awaitable is not None:
+            awaitable, self.awaitable = self.awaitable, None
+            return awaitable
         return self.fn(*args, **kwargs)
 
     def close(self) -> None:
-        """Drop the coroutine at hand, if nobody came to want it."""
-        if self.coroutine is not None:
-            self.coroutine.close()
-            self.coroutine = None
+        """Drop the awaitable at hand, if nobody came to want it."""
+        if self.awaitable is not None:
+            drop(self.awaitable)
+            self.awaitable = None
 
 
 def _async_refused(fn: Any, used: str, right: str) -> BadInputError:
@@ -96,6 +103,7 @@ class Pipeline:
 
     __slots__ = (
         "_fast_async",
+        "_fast_call",
         "_fast_sync",
         "_gate",
         "_inflight",
@@ -126,15 +134,19 @@ class Pipeline:
         self._gate = _gate(flat)
         known = plan(flat)
         if known is None:
-            self._fast_sync: Callable[[Callable[..., Any]], Callable[..., Any]] = self._slow_sync
+            self._fast_sync: SyncMaker = self._slowly(self._run_decorated)
+            self._fast_call: SyncMaker = self._slowly(self._run_call)
             self._fast_async: Callable[[Callable[..., Any], bool], Callable[..., Any]] = (
                 self._slow_async
             )
-        else:
-            ways = (self._run_sync, self._resume_sync, self._turn)
-            self._fast_sync = fuse_sync(Rest(known, self.name, self._inflight, *ways))
-            ways = (self._run_async, self._resume_async, self._turn)
-            self._fast_async = fuse_async(Rest(known, self.name, self._inflight, *ways))
+            return
+
+        def rest(*ways: Callable[..., Any]) -> Rest:
+            return Rest(known, self.name, self._inflight, *ways)
+
+        self._fast_sync = fuse_sync(rest(self._run_decorated, self._resume_sync, self._turn))
+        self._fast_call = fuse_sync(rest(self._run_call, self._resume_sync, self._turn_down))
+        self._fast_async = fuse_async(rest(self._run_async, self._resume_async, self._turn))
 
     # -- calling ---------------------------------------------------------------------------
 
@@ -164,11 +176,7 @@ class Pipeline:
             BadInputError: ``fn`` is async; await `execute` instead.
             Exception: what ``fn`` raised in the end, with its report; or a rejection.
         """
-        result = self._fast_sync(fn)(*args, **kwargs)
-        if type(result) is CoroutineType:
-            result.close()
-            raise _async_refused(fn, "call", "execute")
-        return cast("T", result)
+        return cast("T", self._fast_call(fn)(*args, **kwargs))
 
     async def execute(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
         """Call a sync or async function.
@@ -191,7 +199,7 @@ class Pipeline:
         try:
             return outcome_of(self._drive_sync(call), call)
         except TurnedAsyncError as turned:
-            turned.coroutine.close()
+            drop(turned.awaitable)
             raise _async_refused(fn, "call_outcome", "outcome") from None
 
     async def outcome(
@@ -241,13 +249,15 @@ class Pipeline:
     def explain(self) -> str:
         """The order, and the worst case in seconds and calls, as a text."""
         worst = Bound()
-        for policy in reversed(self.policies):
-            worst = policy.bound(worst)
+        for number, policy in reversed(list(enumerate(self.policies))):
+            if not folded(policy, self.policies[:number]):
+                worst = policy.bound(worst)
         lines = [f"{self.name}:"]
         lines += [f"  {n}. {policy.describe()}" for n, policy in enumerate(self.policies, 1)]
         lines.append(f"  {len(self.policies) + 1}. the call")
         seconds = "no limit" if worst.seconds == math.inf else f"{worst.seconds:.6g} s"
-        lines.append(f"worst case: {seconds}, {worst.calls:g} calls")
+        calls = "1 call" if worst.calls == 1 else f"{worst.calls:g} calls"
+        lines.append(f"worst case: {seconds}, {calls}")
         return "\n".join(lines)
 
     def snapshot(self) -> dict[str, Any]:
@@ -287,33 +297,49 @@ class Pipeline:
         if self._inflight.shut and call.first is None:
             return finish(self._closed(), call)
         scope, entries = call.scope, self._inflight.entries
+        if call.task is None:
+            call.task = asyncio.current_task()
+            call.before = 0 if call.task is None else call.task.cancelling()
+        call.cancellation = asyncio.CancelledError
         mark = enter(scope)
-        entries[scope] = asyncio.current_task()
+        entries[scope] = call.task
         try:
             return finish(await aio.perform(under_deadline(self._step, call), call), call)
         finally:
+            # The task holds its failure, whose traceback holds frames that hold the call.
+            call.task = None
             del entries[scope]
             scope.live = False
-            leave(mark)
+            leave_anywhere(mark)
 
     def _closed(self) -> Err:
         return Err(RejectedError(f"pipeline {self.name!r} is closed"))
 
     def _turn(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
-        """What a sync call gives back whose function returned no plain result."""
-        if type(result) is CoroutineType:
-            with suppress(TypeError):  # not everything can be remembered weakly
-                self._turned.add(fn)
-            return self._run_turned(Turned(fn, result), args, kwargs)
-        raise generator_refused(result)
+        """What a decorated sync function gives back that returned no plain result."""
+        if is_generator(result):
+            raise generator_refused(result)
+        with suppress(TypeError):  # not everything can be remembered weakly
+            self._turned.add(fn)
+        return self._run_turned(Turned(fn, result), args, kwargs)
+
+    def _turn_down(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:  # noqa: ARG002
+        """What `call` does with a function that returned no plain result."""
+        if is_generator(result):
+            raise generator_refused(result)
+        drop(result)
+        raise _async_refused(fn, "call", "execute")
 
     async def _run_turned(self, turned: Turned, args: Any, kwargs: Any) -> Any:
+        call = self._begin(turned, args, kwargs)
+        # The sync attempt that turned out to be async has been counted in the budget.
+        call.paid = True
         try:
-            return await self._run_async(turned, args, kwargs)
+            return await self._resume_async(call)
         finally:
             turned.close()
 
-    def _run_sync(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _run_decorated(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
             known_async = fn in self._turned
         except TypeError:
@@ -323,8 +349,15 @@ class Pipeline:
         try:
             return self._resume_sync(self._begin(fn, args, kwargs))
         except TurnedAsyncError as turned:
-            coroutine = turned.coroutine
-        return self._turn(fn, args, kwargs, coroutine)
+            awaitable = turned.awaitable
+        return self._turn(fn, args, kwargs, awaitable)
+
+    def _run_call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        try:
+            return self._resume_sync(self._begin(fn, args, kwargs))
+        except TurnedAsyncError as turned:
+            awaitable = turned.awaitable
+        return self._turn_down(fn, args, kwargs, awaitable)
 
     def _resume_sync(self, call: Call) -> Any:
         result: Result | None = self._drive_sync(call)
@@ -349,11 +382,15 @@ class Pipeline:
             # The error's own traceback holds this frame.
             del result
 
-    def _slow_sync(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        def slow(*args: Any, **kwargs: Any) -> Any:
-            return self._run_sync(fn, args, kwargs)
+    @staticmethod
+    def _slowly(run: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(fn: Callable[..., Any]) -> Callable[..., Any]:
+            def slow(*args: Any, **kwargs: Any) -> Any:
+                return run(fn, args, kwargs)
 
-        return slow
+            return slow
+
+        return make
 
     def _slow_async(self, fn: Callable[..., Any], sure: bool) -> Callable[..., Any]:  # noqa: ARG002, FBT001
         async def slow(*args: Any, **kwargs: Any) -> Any:

@@ -2,11 +2,9 @@
 
 - A name always means the same object for as long as anybody holds it, so its
   state is never split in two.
-- At most so many are kept. To make room, the one that was asked for the longest
-  time ago goes, if losing it loses nothing: no call in flight, and no breaker
-  with anything on record. If none can go, the new one is handed out and not
-  kept: the call is protected all the same, it only shares no state with later
-  ones, and `snapshot` counts it. A million names cannot exhaust memory.
+- At most so many are kept; see `holdfast.pipeline.eviction` for who goes. If none
+  can go, the new one is handed out and not kept: its calls are protected, it only
+  shares no state with later ones, and `snapshot` counts it.
 - A reload is all or nothing: it is built and checked as a whole before anything
   is in force, and what fails leaves everything as it was.
 - Safe for all threads.
@@ -121,9 +119,8 @@ class Registry:
             if self._find(name) is not None:
                 raise BadInputError(f"name must be a new one, got {name!r}, which is taken")
             if not self._has_room():
-                raise BadInputError(
-                    f"max_pipelines ({self.max_pipelines}) are registered, and none can go"
-                )
+                told = f"max_pipelines ({self.max_pipelines}) are registered, and none can go"
+                raise BadInputError(told)
             self._pinned[name] = new
         return new
 
@@ -219,7 +216,7 @@ class Registry:
 
         Raises:
             BadInputError: as for `load`; nothing has changed then.
-            OSError: the file cannot be read.
+            OSError: as for `load`.
         """
         if source is None:
             source = self._source
@@ -232,8 +229,7 @@ class Registry:
     def snapshot(self) -> dict[str, Any]:
         """The state of all that is kept, as plain data."""
         with self._lock:
-            pipelines = {**self._pinned, **self._made}
-            turned_away = self._turned_away
+            pipelines, turned_away = {**self._pinned, **self._made}, self._turned_away
         return {
             "pipelines": {name: one.snapshot() for name, one in sorted(pipelines.items())},
             "breakers": {name: one.snapshot() for name, one in self.breakers().items()},
@@ -243,8 +239,6 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} pipelines, at most {self.max_pipelines}>"
-
-    # -- under the lock --------------------------------------------------------------------
 
     def _find(self, name: str) -> NamedPipeline | None:
         found = self._pinned.get(name)
@@ -348,8 +342,7 @@ class Registry:
         handle = handle or self._held.pop(name, None) or self._gone.pop(name, None)
         if handle is None:
             handle = NamedPipeline(name, pipeline)
-        else:
-            handle.switch(pipeline)
+        handle.switch(pipeline)
         self._pinned[name] = handle
 
 

@@ -1,4 +1,4 @@
-"""Results that are no results yet: coroutines and generators.
+"""Results that are no results yet: awaitables and generators.
 
 A function that returns a generator has done nothing when it returns, so a
 policy around it protects nothing. It is refused, or, with `Pipeline.stream`,
@@ -10,24 +10,38 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from holdfast.errors import BadInputError
 from holdfast.policies.policy import Performer
 
-STREAMS = frozenset({CoroutineType, GeneratorType, AsyncGeneratorType})
+PLAIN: set[type] = {type(None), bool, int, float, str, bytes, list, dict, tuple, set}
+"""Types whose values are results. A hot path asks this first, and `examine` fills it."""
+MOST_PLAIN = 10_000
+"""Types remembered; classes made at run time must not pile up here."""
+
+
+def examine(value: Any) -> bool:
+    """Whether a value of a type not seen before is a plain result."""
+    kind = type(value)
+    if kind in (GeneratorType, AsyncGeneratorType) or hasattr(kind, "__await__"):
+        return False
+    if len(PLAIN) >= MOST_PLAIN:
+        PLAIN.clear()
+    PLAIN.add(kind)
+    return True
 
 
 class TurnedAsyncError(BaseException):
-    """A function that looked sync returned a coroutine; carries it to whoever can await it.
+    """A function that looked sync returned an awaitable; carries it to whoever can await it.
 
     It passes through the policies as a cancellation does, so that each gives back what it holds.
     """
 
-    def __init__(self, coroutine: Any) -> None:
+    def __init__(self, awaitable: Any) -> None:
         super().__init__()
-        self.coroutine = coroutine
+        self.awaitable = awaitable
 
 
 def generator_refused(value: Any) -> BadInputError:
@@ -39,13 +53,18 @@ def generator_refused(value: Any) -> BadInputError:
     )
 
 
-def refuse_generator(value: Any) -> None:
-    """Refuse a generator that came as a result.
+def is_generator(value: Any) -> bool:
+    """Whether a value is a generator, sync or async."""
+    return type(value) in (GeneratorType, AsyncGeneratorType)
 
-    Raises:
-        BadInputError: always.
-    """
-    raise generator_refused(value)
+
+def drop(awaitable: Any) -> None:
+    """Dispose of an awaitable nobody will await."""
+    for ending in ("close", "cancel"):
+        end = getattr(awaitable, ending, None)
+        if callable(end):
+            end()
+            return
 
 
 def kind_of(fn: Callable[..., Any]) -> str:

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import CoroutineType
 from typing import Any
 
 from holdfast import events
-from holdfast.errors import BadInputError
+from holdfast.errors import BadInputError, QueueTimeoutError, RejectedError
 from holdfast.events import hub
 from holdfast.outcome import Err, Ok, Result, describe
 from holdfast.pipeline.endings import time_is_up
-from holdfast.pipeline.streams import STREAMS, TurnedAsyncError, generator_refused
+from holdfast.pipeline.streams import (
+    PLAIN,
+    TurnedAsyncError,
+    drop,
+    examine,
+    generator_refused,
+    is_generator,
+)
 from holdfast.pipeline.sync_race import race
 from holdfast.pipeline.workers import in_worker
 from holdfast.policies.call import Call
@@ -83,12 +89,12 @@ def invoke(call: Call) -> Result:
     except Exception as error:  # noqa: BLE001  # failures travel as values
         call.running -= 1
         return Err(error)
-    if type(value) in STREAMS:
+    if type(value) not in PLAIN and not examine(value):
+        if is_generator(value):
+            call.running -= 1
+            return Err(generator_refused(value))
         call.attempts -= 1
-        if type(value) is CoroutineType:
-            raise TurnedAsyncError(value)
-        call.running -= 1
-        return Err(generator_refused(value))
+        raise TurnedAsyncError(value)
     call.running -= 1
     return Ok(value)
 
@@ -99,8 +105,8 @@ def run(action: Callable[..., Any], arguments: tuple[Any, ...]) -> Result:
         value = action(*arguments)
     except Exception as error:  # noqa: BLE001  # failures travel as values
         return Err(error)
-    if type(value) is CoroutineType:
-        value.close()
+    if type(value) not in PLAIN and not examine(value) and not is_generator(value):
+        drop(value)
         return Err(BadInputError(f"{action!r:.100} is async, and this call is sync"))
     return Ok(value)
 
@@ -116,7 +122,9 @@ def park(effect: Park, call: Call) -> bool:
     effect.ticket.attach(wake)
     left = call.left()
     seconds = min(left, effect.seconds) if effect.seconds is not None else left
+    began = ambient.now()
     ambient.wait(over, None if seconds > threading.TIMEOUT_MAX else max(0.0, seconds))
+    call.queued += ambient.now() - began
     return effect.ticket.granted
 
 
@@ -140,6 +148,10 @@ def within(effect: Within, call: Call) -> Result:
         stalled = idle is not None and idle.left() <= 0
         if result is not None and now < scope.deadline and not stalled:
             return result
+        if type(result) is Err and isinstance(result.error, RejectedError):
+            if not isinstance(result.error, QueueTimeoutError):
+                return result  # it never ran, and that is more to the point
+            call.queued_out = True
         if type(result) is Ok:
             _dispose(effect, result)
         elif type(result) is Err:

@@ -19,7 +19,7 @@ from holdfast import events
 from holdfast.errors import RejectedError
 from holdfast.events import hub
 from holdfast.outcome import Err, Ok, Result, describe
-from holdfast.pipeline.streams import TurnedAsyncError
+from holdfast.pipeline.streams import TurnedAsyncError, drop
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Within
 from holdfast.policies.scope import Scope, enter, leave
@@ -111,7 +111,7 @@ class Worker:
         if type(result) is Ok:
             throw_away(result.value, self.dispose, self.policy, why)
         elif isinstance(self.error, TurnedAsyncError):
-            self.error.coroutine.close()
+            drop(self.error.awaitable)
 
 
 def throw_away(value: object, dispose: Dispose | None, policy: str, why: str) -> None:
@@ -155,6 +155,9 @@ def spawn(
             worker.throw_away("it came too late")
         ended()
 
+    # A retry below on this thread's stack cannot be seen from another thread's.
+    if branch.governed():
+        branch.scope.folds = True
     context = contextvars.copy_context()
     name = f"holdfast-{worker.policy}"
     threading.Thread(target=context.run, args=(body,), name=name, daemon=True).start()

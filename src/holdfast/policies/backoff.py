@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast.errors import BadInputError
 from holdfast.machines import backoff
@@ -118,8 +118,10 @@ class Backoff:
     def plain(self, attempt: int) -> float:
         """Seconds after failed attempt ``attempt`` (from 1), before jitter."""
         if self.growth == "custom" and self.delays is not None:
-            told = self.delays(attempt)
-            return min(self.maximum, told) if told > 0 else 0.0
+            told: Any = self.delays(attempt)
+            if not isinstance(told, int | float) or not told > 0:
+                return 0.0
+            return min(self.maximum, float(told))
         if self.growth == "linear":
             return min(self.maximum, self.initial + self.step * max(0, attempt - 1))
         return backoff.exponential(
@@ -162,6 +164,8 @@ class Backoff:
     def longest(self, attempt: int) -> float:
         """The longest the wait after ``attempt`` can be, in seconds."""
         if self.jitter == "decorrelated":
-            return min(self.maximum, self.initial * 3.0**attempt)
+            return backoff.exponential(
+                attempt + 1, initial=self.initial, base=3.0, maximum=self.maximum
+            )
         share = self.jitter if isinstance(self.jitter, int | float) else 0.0
         return min(self.maximum, self.plain(attempt) * (1.0 + share))

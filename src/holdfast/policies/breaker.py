@@ -110,6 +110,13 @@ class CircuitBreaker(Policy):
         """
         checks.label("name", name)
         checks.seconds("timeout", timeout)
+        checks.number("timeout_growth", timeout_growth, at_least=1)
+        checks.seconds("timeout_maximum", timeout_maximum, optional=True)
+        if not 0 <= timeout_jitter < 1:
+            raise BadInputError(
+                f"timeout_jitter must be at least 0 and below 1, got {timeout_jitter!r}"
+            )
+        checks.whole("window_calls", window_calls, at_least=1, optional=True)
         checks.hook("failure_on_result", failure_on_result)
         rates = failure_rate is not None or slow_rate is not None
         if rates and window is None and window_calls is None:
@@ -273,7 +280,8 @@ class CircuitBreaker(Policy):
         if permit.probe is not None:
             probe = permit
             scope.listeners = (*listeners, lambda: self._renew(probe))
-        began = ambient.now() if self.measures else 0.0
+        # Waiting is not running: time in a queue of ours makes no call slow.
+        began = ambient.now() - call.queued if self.measures else 0.0
         try:
             result = yield from inner(call)
         except BaseException:
@@ -284,7 +292,7 @@ class CircuitBreaker(Policy):
             raise
         finally:
             scope.listeners = listeners
-        seconds = ambient.now() - began if self.measures else None
+        seconds = ambient.now() - call.queued - began if self.measures else None
         failed = self.judge(result)
         if failed is False and self.circuit.quiet == permit.era:
             return result
@@ -307,15 +315,16 @@ class CircuitBreaker(Policy):
 
     def settle(self, permit: Permit, *, failed: bool, seconds: float | None = None) -> None:
         """Record how a permitted call ended."""
-        now, chance = ambient.now(), ambient.chance() if failed else 0.5
+        self._change("time", self.circuit.state)
+        now, chance = ambient.now(), ambient.chance() if failed or self.measures else 0.5
         circuit = self.circuit
         with self._lock:
-            era, old = circuit.era, circuit.state(now)
+            era, old = circuit.era, circuit.last_state
             if failed:
                 counted = circuit.failure(permit, now, seconds, chance=chance)
             else:
-                counted = circuit.success(permit, now, seconds)
-            new, changed = circuit.state(now), circuit.era
+                counted = circuit.success(permit, now, seconds, chance=chance)
+            new, changed = circuit.last_state, circuit.era
         if changed != era:
             self._tell(old, new, "failures" if failed else "successful probes")
         if not counted and hub.active:
@@ -344,7 +353,8 @@ class CircuitBreaker(Policy):
         call.say(f"{self.name}: refused, the circuit is {state}")
         if hub.active:
             hub.emit(events.CircuitRejected(self.name, now, str(state), after))
-        return Err(CircuitBreakerOpenError(self.name, retry_after=after))
+        told = None if after == math.inf else after
+        return Err(CircuitBreakerOpenError(self.name, retry_after=told))
 
     def _renew(self, permit: Permit) -> None:
         self._change("progress of a probe", lambda now: self.circuit.renew(permit, now))

@@ -12,7 +12,7 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from holdfast import events
 from holdfast.errors import BadInputError, BulkheadFullError, QueueTimeoutError
@@ -25,11 +25,12 @@ from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.ticket import Ticket
 from holdfast.ports import ambient
 
+MOST = 10_000_000
+"""Slots a bulkhead may have; each takes eight bytes."""
+
 
 class Bulkhead(Policy):
     """At most ``max_concurrent`` calls at once; up to ``max_queue`` more wait their turn."""
-
-    passes_rejections: ClassVar[bool] = True
 
     __slots__ = ("_lock", "free", "line", "max_concurrent", "max_queue", "max_wait", "name")
 
@@ -42,6 +43,7 @@ class Bulkhead(Policy):
         name: str = "bulkhead",
     ) -> None:
         checks.whole("max_concurrent", max_concurrent, at_least=1)
+        checks.number("max_concurrent", max_concurrent, at_most=MOST)
         checks.whole("max_queue", max_queue, at_least=0)
         checks.seconds("max_wait", max_wait, zero=True, optional=True)
         checks.label("name", name)
@@ -56,7 +58,7 @@ class Bulkhead(Policy):
         self.name = name
         # A slot is a token in a list, because `list.pop` and `list.append` are atomic in every
         # Python, with a global lock or without: the hot path needs no lock of its own.
-        self.free: list[None] = [None] * min(max_concurrent, 1_000_000)
+        self.free: list[None] = [None] * max_concurrent
         self.line: OrderedDict[Ticket, None] = OrderedDict()
         """Who waits, first come first."""
         self._lock = threading.Lock()
@@ -118,6 +120,9 @@ class Bulkhead(Policy):
                 ticket.granted = True
             # Waking may run foreign code, so not under the lock.
             if not ticket.grant():
+                with self._lock:
+                    # Its loop is closed. Should its coroutine be closed yet, it holds nothing.
+                    ticket.granted = False
                 self.free.append(None)
 
     def flow(self, call: Call, inner: Step) -> Flow:

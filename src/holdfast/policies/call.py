@@ -35,18 +35,24 @@ class Call:
         "adopted",
         "args",
         "attempts",
+        "before",
         "began",
+        "cancellation",
         "first",
         "fn",
         "governed",
         "history",
         "kwargs",
         "name",
+        "paid",
+        "queued",
         "queued_out",
+        "ran_out",
         "retrying",
         "running",
         "scope",
         "steps",
+        "task",
         "unmeasured",
     )
 
@@ -70,6 +76,18 @@ class Call:
         """How often the function was called."""
         self.running = 0
         """How many of these calls run now; more than one in a race."""
+        self.queued = 0.0
+        """Seconds spent in queues of ours."""
+        self.paid = False
+        """Whether the first call has been counted in a retry budget already."""
+        self.ran_out = False
+        """Whether the interruption that passes now is a limit the hot path ran into."""
+        self.task: Any = None
+        """The asyncio task it runs in, while it runs."""
+        self.cancellation: type[BaseException] = GeneratorExit
+        """What a cancellation of that task is raised as."""
+        self.before = 0
+        """How many cancellations that task had pending when the call began."""
         self.queued_out = False
         """Whether what is being ended was waiting in a queue of ours."""
         self.history: list[Attempt] = []
@@ -88,6 +106,20 @@ class Call:
     def adopt(self, policy: object) -> object | None:
         """What the hot path already holds for ``policy``; it is handed over once."""
         return self.adopted.pop(id(policy), None) if self.adopted else None
+
+    def ending(self, error: BaseException) -> bool:
+        """Whether the caller has asked for the end of the call, and ``error`` came of that.
+
+        The count alone proves nothing: on Python 3.11 a `TaskGroup` leaves it raised.
+        """
+        if self.task is None or self.task.cancelling() <= self.before:
+            return False
+        before: BaseException | None = error
+        for _ in range(100):
+            if before is None or isinstance(before, self.cancellation):
+                return before is not None
+            before = before.__context__
+        return False
 
     def left(self) -> float:
         """Seconds until the tightest deadline; infinite without one."""
@@ -111,6 +143,8 @@ class Call:
 
     def interrupted_while_running(self) -> bool:
         """Whether a limit of ours is ending the call while the function is at work."""
+        if self.ran_out:
+            return True
         scope: Scope | None = self.scope
         while self.running > 0 and scope is not None:
             if scope.rang:

@@ -78,6 +78,16 @@ def whole(field: str, value: Any, *, at_least: int, optional: bool = False) -> N
         raise BadInputError(f"{field} must be a whole number of at least {at_least}, got {value!r}")
 
 
+def flag(field: str, value: Any) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        BadInputError: naming the field and the value.
+    """
+    if not isinstance(value, bool):
+        raise BadInputError(f"{field} must be True or False, got {value!r}")
+
+
 def hook(field: str, value: Any) -> None:
     """Refuse what is neither None nor callable.
 

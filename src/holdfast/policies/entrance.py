@@ -97,7 +97,7 @@ class Entrance:
         with self._lock:
             limit = self.limit
             free = len(self._running) < limit and not len(queue)
-            if free and not self._hopeless(now, deadline):
+            if free and (deadline == math.inf or not self._hopeless(now, deadline)):
                 self._admit(ticket, now)
                 return None
             if free:
@@ -139,7 +139,7 @@ class Entrance:
                     self._running.pop(ticket, None)
 
     def finish(
-        self, ticket: Ticket, seconds: float, *, good: bool = False, dropped: bool, cut: bool
+        self, ticket: Ticket, seconds: float, *, good: bool, dropped: bool, cut: bool
     ) -> None:
         """Learn from somebody who leaves, and let in the next.
 

@@ -79,7 +79,10 @@ class Fallback(Policy):
         else:
             return result
         if callable(self.value):
-            substitute: Result = yield self._ask(result)
+            question = self._ask(result)
+            substitute: Result = yield question
+            # The driver's frame, which the error knows, keeps the last effect.
+            question.arguments = ()
             if type(substitute) is Err:
                 return self._failed(call, result, substitute)
         else:

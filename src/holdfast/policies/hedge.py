@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast import events
-from holdfast.errors import BadInputError, RejectedError
+from holdfast.errors import BadInputError
 from holdfast.events import hub
 from holdfast.machines.quantile import LiveQuantile
 from holdfast.outcome import Attempt, Ok, Result, describe
@@ -30,7 +30,12 @@ from holdfast.policies.budget import RetryBudget
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Race, Raced, Step
 from holdfast.policies.idempotency import Idempotency
-from holdfast.policies.matching import Condition, compile_condition, every_leaf
+from holdfast.policies.matching import (
+    Condition,
+    compile_condition,
+    every_leaf,
+    may_match_rejections,
+)
 from holdfast.policies.policy import Bound, Policy
 from holdfast.ports import ambient
 
@@ -38,9 +43,6 @@ KEPT_SECONDS = 1.0
 """How long an answer of the quantile is used before it is asked again."""
 LEAST_SECONDS = 0.001
 """The shortest learned wait: a hedge at once would double the load for nothing."""
-
-
-_REJECTIONS = [kind("") for kind in (RejectedError, *RejectedError.__subclasses__())]
 
 
 class Hedge(Policy):
@@ -52,6 +54,7 @@ class Hedge(Policy):
         "_live",
         "_lock",
         "_matches",
+        "_may_match_rejections",
         "_tally",
         "after",
         "budget",
@@ -126,6 +129,7 @@ class Hedge(Policy):
         self.after, self.max_extra, self.budget = after, max_extra, budget
         self.idempotency, self.on_discard = idempotency, on_discard
         self.initial, self.minimum_calls, self.name = initial, minimum_calls, name
+        self._may_match_rejections = on is not None and may_match_rejections(on)
         self._matches = None if on is None else compile_condition("on", on)
         self._live = LiveQuantile(window)
         self._learned = initial
@@ -190,7 +194,7 @@ class Hedge(Policy):
     @property
     def passes_rejections(self) -> bool:  # type: ignore[override]
         """Whether a rejection from inside starts no other call."""
-        return not any(map(self.wants, _REJECTIONS))
+        return not self._may_match_rejections
 
     def wants(self, error: Exception) -> bool:
         """Whether a failure is one after which another call starts at once."""

@@ -88,20 +88,34 @@ def compile_condition(field: str, condition: Any) -> Test:
                 f"got {part!r}"
             )
     named = tuple(types)
-    wants_rejections = any(issubclass(kind, RejectedError) for kind in named)
+    rejections = tuple(
+        kind for kind in types if kind is Exception or issubclass(kind, RejectedError)
+    )
 
     def matches(error: BaseException) -> bool:
-        if isinstance(error, named) and (
-            wants_rejections or not isinstance(error, RejectedError) or Exception in named
-        ):
+        if isinstance(error, rejections if isinstance(error, RejectedError) else named):
             return True
         return any(test(error) for test in others)
 
     return matches
 
 
+def may_match_rejections(condition: Any) -> bool:
+    """Whether a condition could match a rejection of ours; a predicate could match anything."""
+    parts = condition if isinstance(condition, list | tuple | set | frozenset) else (condition,)
+    return any(
+        part is Exception
+        or (issubclass(part, RejectedError) if isinstance(part, type) else callable(part))
+        for part in parts
+    )
+
+
 def _of_category(category: ErrorCategory) -> Test:
-    return lambda error: classifier.categorise(error) is category
+    def matches(error: BaseException) -> bool:
+        # A rejection of ours says nothing about the dependency, whatever it is a kind of.
+        return not isinstance(error, RejectedError) and classifier.categorise(error) is category
+
+    return matches
 
 
 def every_leaf(test: Test, error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from holdfast import events
 from holdfast.errors import BadInputError, RateLimitedError
@@ -34,8 +34,6 @@ class RateLimiter(Policy):
 
     Refuses what is too much, unless told to ``wait``.
     """
-
-    passes_rejections: ClassVar[bool] = True
 
     __slots__ = (
         "_bookings",

@@ -26,12 +26,16 @@ from holdfast.policies.budget import RetryBudget
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Effect, Flow, Run, Sleep, Step
 from holdfast.policies.idempotency import Found, Idempotency, Lookup
-from holdfast.policies.matching import Condition, Test, compile_condition, every_leaf
+from holdfast.policies.matching import (
+    Condition,
+    Test,
+    compile_condition,
+    every_leaf,
+    may_match_rejections,
+)
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry_after import retry_after_of
 from holdfast.ports import ambient
-
-_REJECTED = RejectedError("a breaker, a queue or a limit said no")
 
 
 class Attempts(Protocol):
@@ -85,6 +89,7 @@ class Retry(Policy):
         checks.instance("budget", self.budget, RetryBudget)
         checks.instance("idempotency", self.idempotency, Idempotency)
         checks.seconds("max_retry_after", self.max_retry_after, zero=True)
+        checks.flag("allow_nested", self.allow_nested)
         for hook in ("retry_on_result", "retry_after", "on_discard", "on_retry"):
             checks.hook(hook, getattr(self, hook))
         checks.label("name", self.name)
@@ -126,15 +131,20 @@ class Retry(Policy):
 
     def bound(self, inner: Bound) -> Bound:
         """Every attempt at its worst, and the longest wait after each but the last."""
+
+        def longest(attempt: int) -> float:
+            # A server may ask for more than our own waits.
+            return max(self.backoff.longest(attempt), self.max_retry_after)
+
         known = min(self.max_attempts - 1, 1000)
-        waits = sum(self.backoff.longest(n) for n in range(1, known + 1))
-        waits += (self.max_attempts - 1 - known) * self.backoff.longest(1001)
+        waits = sum(longest(n) for n in range(1, known + 1))
+        waits += (self.max_attempts - 1 - known) * longest(1001)
         return Bound(inner.seconds * self.max_attempts + waits, inner.calls * self.max_attempts)
 
     @property
     def passes_rejections(self) -> bool:  # type: ignore[override]
-        """Whether a rejection from inside is not repeated."""
-        return self.retry_on_result is None and not self._matches(_REJECTED)
+        """Whether a rejection from inside is sure not to be repeated."""
+        return self.retry_on_result is None and not may_match_rejections(self.on)
 
     def worth(self, result: Result) -> bool:
         """Whether a result is one this policy would repeat."""
@@ -157,11 +167,11 @@ class Retry(Policy):
         """Run ``inner`` until it succeeds or is given up."""
         scope, governor, folded = call.scope, call.retrying, call.scope.folds
         outermost = governor is None and not folded
-        if not (outermost or self.allow_nested or governor is self):
+        if not (outermost or self.allow_nested):
             return (yield from inner(call))
         if self.idempotency is not None and self.idempotency.key and scope.key is None:
             scope.key = self.idempotency.key()
-        if self.budget is not None and call.first is None:
+        if self.budget is not None and call.first is None and not call.paid:
             self.budget.deposit()
         call.retrying, scope.folds = governor or self, True
         try:
@@ -179,13 +189,13 @@ class Retry(Policy):
             if not self.worth(result) or (number == 1 and may_fold and call.governed()):
                 return result
             seconds = None if unmeasured else ambient.now() - began
-            delay, reason = self._decide(call, result, number, waited)
+            unknown = False
             if self._ambiguous(result):
                 found = yield from self._look_up(call)
                 if type(found) is Ok:
                     return found
-                if found is not None:
-                    delay, reason = None, "nobody can tell whether it took effect"
+                unknown = found is not None
+            delay, reason = self._decide(call, result, number, waited, unknown=unknown)
             attempt = Attempt(number, _told(result), seconds, delay, reason)
             call.remember(attempt)
             call.say(f"{self.name}: {attempt}")
@@ -204,11 +214,31 @@ class Retry(Policy):
         raise AssertionError("counting never ends")  # pragma: no cover
 
     def _decide(
-        self, call: Call, result: Result, number: int, previous: float | None
+        self,
+        call: Call,
+        result: Result,
+        number: int,
+        previous: float | None,
+        *,
+        unknown: bool = False,
     ) -> tuple[float | None, str]:
         """The wait before the next attempt, or None and why there is none."""
+        if type(result) is Err and call.ending(result.error):
+            return None, "the caller has asked for the end"
+        if unknown:
+            return None, "nobody can tell whether it took effect"
         if number >= self.max_attempts:
             return None, f"all {self.max_attempts} attempts are used up"
+        delay, reason = self._wait_for(call, result, number, previous)
+        if delay is not None and self.budget is not None and not self.budget.try_spend():
+            if hub.active:
+                hub.emit(events.RetrySuppressed(self.name, ambient.now(), number, _told(result)))
+            return None, "the retry budget is used up"
+        return delay, reason
+
+    def _wait_for(
+        self, call: Call, result: Result, number: int, previous: float | None
+    ) -> tuple[float | None, str]:
         asked = None
         if type(result) is Err:
             read = self.retry_after or (lambda e: retry_after_of(e, ambient.wall()))
@@ -222,10 +252,6 @@ class Retry(Policy):
         )
         if delay is None:
             return None, f"the wait would outlast the deadline in {max(0.0, left):.3g} s"
-        if self.budget is not None and not self.budget.try_spend():
-            if hub.active:
-                hub.emit(events.RetrySuppressed(self.name, ambient.now(), number, _told(result)))
-            return None, "the retry budget is used up"
         return delay, ""
 
     def _tell(self, attempt: Attempt) -> None:

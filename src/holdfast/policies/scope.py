@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -75,6 +76,16 @@ _current: ContextVar[Scope | None] = ContextVar("holdfast_scope", default=None)
 enter = _current.set
 leave = _current.reset
 innermost = _current.get
+
+
+def leave_anywhere(mark: Token[Scope | None]) -> None:
+    """`leave`, for calls that may be closed from another context than their own.
+
+    A coroutine nobody awaits any more is closed by the garbage collector, wherever that runs;
+    there is nothing to restore then.
+    """
+    with suppress(ValueError):
+        leave(mark)
 
 
 def current_scope() -> Scope | None:

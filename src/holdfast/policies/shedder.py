@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from holdfast import events
 from holdfast.errors import BadInputError, LoadShedError
@@ -45,8 +45,6 @@ _asked: ContextVar[int | None] = ContextVar("holdfast_priority", default=None)
 
 class LoadShedder(Policy):
     """Lets in as much as can be done, the most important first, and refuses the rest at once."""
-
-    passes_rejections: ClassVar[bool] = True
 
     __slots__ = (
         "_dropped",
@@ -193,17 +191,16 @@ class LoadShedder(Policy):
         if refusal is not None:
             return self._refuse(call, refusal, priority)
         began = ambient.now()
+        good = dropped = False
         try:
             result = yield from inner(call)
-        except BaseException:
-            seconds = ambient.now() - began
-            cut = call.interrupted_while_running()
-            entrance.finish(ticket, seconds, dropped=False, cut=cut)
-            raise
-        good = type(result) is Ok
-        dropped = type(result) is Err and any_leaf(self._dropped, result.error)
-        entrance.finish(ticket, ambient.now() - began, good=good, dropped=dropped, cut=False)
-        return result
+            good = type(result) is Ok
+            dropped = type(result) is Err and any_leaf(self._dropped, result.error)
+            return result
+        finally:
+            # Also when `dropped` raises: it is the user's.
+            cut = not good and call.interrupted_while_running()
+            entrance.finish(ticket, ambient.now() - began, good=good, dropped=dropped, cut=cut)
 
     def _priority(self, call: Call) -> int:
         asked = _asked.get()
@@ -214,7 +211,8 @@ class LoadShedder(Policy):
 
     def _refuse(self, call: Call, turned: Turned, priority: int) -> Err:
         now, reason = ambient.now(), str(turned)
-        after = self._entrance.expected_wait(priority)
+        # Without a wait, coming back sooner or later changes nothing.
+        after = self._entrance.expected_wait(priority) or None
         with self._lock:
             self._shed += 1
         call.say(f"{self.name}: refused: {reason}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from holdfast import events
@@ -118,12 +119,17 @@ class AdaptiveThrottle(Policy):
         try:
             result = yield from inner(call)
         except BaseException:
-            if call.interrupted_while_running():
-                self._count(Err(DeadlineExceededError(f"{self.name}: no answer in time")))
+            # A condition of the user's that raises must not replace the interruption.
+            with suppress(Exception):
+                self._count_cut(call)
             raise
         if call.attempts > sent:
             self._count(result)
         return result
+
+    def _count_cut(self, call: Call) -> None:
+        if call.interrupted_while_running():
+            self._count(Err(DeadlineExceededError(f"{self.name}: no answer in time")))
 
     def _count(self, result: Result) -> None:
         if type(result) is Err:

@@ -123,9 +123,7 @@ class FakeClock:
         Raises:
             RuntimeError: an event loop is running already; use ``async with`` there.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if asyncio._get_running_loop() is None:  # noqa: SLF001  # the public one raises
             with asyncio.Runner(loop_factory=self.new_loop) as runner:
                 return runner.run(main)
         main.close()
