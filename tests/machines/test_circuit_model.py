@@ -115,7 +115,7 @@ class CircuitMachine(RuleBasedStateMachine):
     def good_probe(self, permit: Permit) -> None:
         self.settle(permit)
         self.successes += 1
-        if self.successes == self.settings.success_threshold:
+        if self.successes >= self.settings.success_threshold:
             self.shut()
 
     def judge(self, chance: float, *, failed: bool, seconds: float | None) -> None:

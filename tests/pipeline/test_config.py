@@ -369,7 +369,7 @@ REFUSED = {
     ),
     "a setting of a breaker that is called otherwise inside": (
         search({"type": "circuit_breaker", "timeout_growth": 0}),
-        "pipelines.search.policies[0].timeout_growth must be at least 1 and finite, got 0",
+        "pipelines.search.policies[0].timeout_growth must be at least 1, got 0",
     ),
     "a contradiction within a policy": (
         search({"type": "timeout", "seconds": 5, "idle": 6}),

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -49,10 +50,11 @@ class Subscription:
 class Hub:
     """Carries every event to every listener, in the thread where it happens."""
 
-    __slots__ = ("_listeners", "active", "fault")
+    __slots__ = ("_listeners", "_lock", "active", "fault")
 
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
+        self._lock = threading.Lock()
         self.active = False
         """Whether anybody listens."""
         self.fault: Callable[[Listener, Event, Exception], object] = lambda *_: None
@@ -60,19 +62,21 @@ class Hub:
 
     def add(self, listener: Listener) -> Subscription:
         """Tell ``listener`` every event from now on."""
-        self._listeners = (*self._listeners, listener)
-        self.active = True
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+            self.active = True
         return Subscription(self, listener)
 
     def remove(self, listener: Listener) -> None:
         """Tell ``listener`` no more; nothing happens if it is unknown."""
-        kept = list(self._listeners)
-        for index, known in enumerate(kept):
-            if known is listener:
-                del kept[index]
-                break
-        self._listeners = tuple(kept)
-        self.active = bool(kept)
+        with self._lock:
+            kept = list(self._listeners)
+            for index, known in enumerate(kept):
+                if known is listener:
+                    del kept[index]
+                    break
+            self._listeners = tuple(kept)
+            self.active = bool(kept)
 
     def emit(self, event: Event) -> None:
         """Tell everybody; never raises an `Exception`."""

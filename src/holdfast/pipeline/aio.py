@@ -140,13 +140,15 @@ async def within(effect: Within, call: Call) -> Result:
     outer, running = call.scope, call.running
     replayed = call.first is not None
     began = call.began if replayed else ambient.now()
-    late = replayed and ran_out(effect, ambient.now() - began)
     alarm = inherit(Alarm(), outer)
     if effect.seconds is not None:
         alarm.deadline = min(outer.deadline, began + effect.seconds)
+    # Of two limits that end together, the outer one is what ended it.
+    own = alarm.deadline < outer.deadline
+    late = replayed and own and ran_out(effect, ambient.now() - began)
     task = current_task()
-    whole = effect.seconds is not None and not replayed and alarm.deadline < outer.deadline
-    queue = queue_for(task.get_loop(), effect.seconds) if whole and effect.seconds else None
+    shared = own and not replayed and effect.seconds is not None
+    queue = queue_for(task.get_loop(), effect.seconds or 0.0) if shared else None
     arm(alarm, task, alarm.deadline - ambient.now(), queue)
     idle = None if effect.idle is None else Idle(alarm, effect.idle)
     call.scope = alarm
