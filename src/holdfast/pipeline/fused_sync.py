@@ -70,7 +70,7 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                 if limited:
                     scope.live = False
                     leave(mark)
-                if type(result) not in plain and not examine(result):
+                if result is not None and type(result) not in plain and not examine(result):
                     if not is_generator(result):
                         if has_bulkhead:
                             rest.bulkhead.give_back()

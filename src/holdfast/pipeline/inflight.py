@@ -1,9 +1,7 @@
 """Which calls are on their way through a pipeline, so that it can be closed in good order.
 
-Calls are registered from the first instant, not from the moment somebody wants
-to close. Async calls on the hot path are in the queue of alarms they need
-anyway; sync ones are found on the stacks of their threads; those run by flows
-have an entry each.
+Calls run by flows have an entry each. Those on the hot path are found on the
+stacks of their threads and tasks, when somebody asks: see `stack`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from holdfast.pipeline.alarms import AlarmQueue
-from holdfast.pipeline.stack import calls_of
+from holdfast.pipeline.stack import calls_of, tasks_of
 from holdfast.policies.scope import Scope
 from holdfast.ports import ambient
 
@@ -59,10 +57,9 @@ class Inflight:
     @property
     def count(self) -> int:
         """Calls on their way now."""
-        flying = sum(len(queue.alarms) for queue in list(self._queues.values()))
         # What waits in a loop that was closed will never end.
         tasks = [task for task in list(self.entries.values()) if not _is_lost(task)]
-        return flying + calls_of(self) + len(tasks)
+        return calls_of(self) + len(tasks)
 
     def close(self, limit: float) -> Closed:
         """Let no more calls in, and wait for those inside; for code without an event loop."""
@@ -93,7 +90,7 @@ class Inflight:
     def _cancel_rest(self, began: int, me: asyncio.Task[object] | None) -> Closed:
         left = self.count
         cancelled = 0
-        for task in list(self._tasks()):
+        for task in set(self._tasks()):
             if task is me or task.done():
                 continue
             try:
@@ -104,9 +101,7 @@ class Inflight:
         return Closed(max(0, began - left), cancelled, max(0, left - cancelled))
 
     def _tasks(self) -> Iterator[asyncio.Task[object]]:
-        for queue in list(self._queues.values()):
-            for alarm in list(queue.alarms):
-                yield alarm.task
+        yield from tasks_of(self)
         yield from (task for task in list(self.entries.values()) if task is not None)
 
 

@@ -72,7 +72,7 @@ def _async_refused(fn: Any, used: str, right: str) -> BadInputError:
     )
 
 
-def _gate(policies: Sequence[Policy]) -> CircuitBreaker | None:
+def _first_to_refuse(policies: Sequence[Policy]) -> CircuitBreaker | None:
     """The breaker whose rejection is the whole pipeline's, whatever stands around it."""
     for policy in policies:
         if isinstance(policy, CircuitBreaker):
@@ -102,6 +102,7 @@ class Pipeline:
     """All of them, the outermost first."""
 
     __slots__ = (
+        "_breaker",
         "_fast_async",
         "_fast_call",
         "_fast_sync",
@@ -131,7 +132,10 @@ class Pipeline:
         self._inflight = Inflight()
         self._turned: WeakSet[Callable[..., Any]] = WeakSet()
         """Functions that looked sync and returned coroutines."""
-        self._gate = _gate(flat)
+        breaker = _first_to_refuse(flat)
+        self._breaker = cast("CircuitBreaker", breaker)
+        self._gate = None if breaker is None else breaker.circuit
+        """The circuit of the breaker whose rejection is the whole pipeline's, if there is one."""
         known = plan(flat)
         if known is None:
             self._fast_sync: SyncMaker = self._slowly(self._run_decorated)
@@ -189,12 +193,12 @@ class Pipeline:
     def call_outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
         """Like `call`, but a failure is returned, not raised. Rejections are at their cheapest."""
         gate = self._gate
-        if gate is not None and not hub.active:
-            now, kept = ambient.now(), gate.rejected
-            if kept is not None and kept[0] <= now < kept[1]:
-                return kept[2]
-            if now < gate.circuit.open_until:
-                return gate.rejection(now)
+        if gate is not None and gate.open_until and not hub.active:
+            now, kept = ambient.now(), self._breaker.rejected
+            if kept is not None and now < kept[0]:
+                return kept[1]
+            if now < gate.open_until:
+                return self._breaker.rejection(now)
         call = self._begin(fn, args, kwargs)
         try:
             return outcome_of(self._drive_sync(call), call)
@@ -207,12 +211,12 @@ class Pipeline:
     ) -> Outcome[T]:
         """Like `execute`, but a failure is returned, not raised."""
         gate = self._gate
-        if gate is not None and not hub.active:
-            now, kept = ambient.now(), gate.rejected
-            if kept is not None and kept[0] <= now < kept[1]:
-                return kept[2]
-            if now < gate.circuit.open_until:
-                return gate.rejection(now)
+        if gate is not None and gate.open_until and not hub.active:
+            now, kept = ambient.now(), self._breaker.rejected
+            if kept is not None and now < kept[0]:
+                return kept[1]
+            if now < gate.open_until:
+                return self._breaker.rejection(now)
         call = self._begin(fn, args, kwargs)
         return outcome_of(await self._drive_async(call), call)
 

@@ -1,19 +1,22 @@
-"""What sync calls on the hot path are doing, read from the stack.
+"""What calls on the hot path are doing, read from the stacks of threads and tasks.
 
-A sync call on the hot path leaves no mark anywhere, because any mark would cost
-as much as all the rest of it. It need not: whatever runs inside it runs on top
-of its frame. So a retry that is about to repeat something looks down the stack
-of its thread, and a pipeline that is being closed looks at those of all threads.
+A call on the hot path leaves no mark anywhere but where it cannot do without,
+because any mark would cost as much as all the rest of it. It need not: whatever
+runs inside it runs on top of its frame, in its thread or in its task. So a retry
+that is about to repeat something looks down the stack of its thread, and a
+pipeline that is being closed looks at those of all threads and suspended tasks.
 Both are rare.
 
-A thread to which such a call hands a copy of its context is not on its stack: unless
+A thread to which a sync call hands a copy of its context is not on its stack: unless
 there is a time limit, whose scope is in the context, a retry in there does not fold
 during the first attempt.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from asyncio.base_events import BaseEventLoop
 from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
@@ -22,20 +25,8 @@ hot_paths: set[CodeType] = set()
 """The code of hot paths. Each has the locals `governs`, set while its first attempt runs and true
 if a retry governs it, and `call`, set when it has handed over to the flows; and `rest`."""
 
-
-def _protecting(frame: FrameType | None) -> Iterator[dict[str, Any]]:
-    """The variables of every hot path below that protects a first attempt, from the top down."""
-    try:
-        while frame is not None:
-            if frame.f_code in hot_paths:
-                told = frame.f_locals
-                if "governs" in told and "call" not in told:
-                    yield told
-                del told
-            frame = frame.f_back
-    finally:
-        # A frame that holds itself lives until the cyclic collector comes.
-        del frame
+DEEPEST = 10_000
+"""Awaits looked at in one task."""
 
 
 def governed() -> bool:
@@ -44,10 +35,83 @@ def governed() -> bool:
 
 
 def calls_of(inflight: object) -> int:
-    """How many sync calls on hot paths that belong to ``inflight`` run now, in all threads."""
+    """How many calls on hot paths that belong to ``inflight`` are on their way now."""
     frames = sys._current_frames()  # noqa: SLF001  # documented, for debuggers and for us
-    return sum(
+    running = sum(
         told["rest"].inflight is inflight
         for frame in frames.values()
         for told in _protecting(frame)
     )
+    return running + len(tasks_of(inflight))
+
+
+def tasks_of(inflight: object) -> list[asyncio.Task[Any]]:
+    """The tasks suspended on hot paths that belong to ``inflight``, in all running loops.
+
+    One for each such call: a task with two of them is named twice.
+    """
+    found: list[asyncio.Task[Any]] = []
+    for loop in _running_loops():
+        for task in asyncio.all_tasks(loop):
+            for frame in _awaiting(task):
+                told = _protects(frame)
+                if told is not None and told["rest"].inflight is inflight:
+                    found.append(task)
+    return found
+
+
+def _protects(frame: FrameType) -> dict[str, Any] | None:
+    """The variables of a hot path that protects a first attempt now."""
+    if frame.f_code not in hot_paths:
+        return None
+    told = frame.f_locals
+    return told if "governs" in told and "call" not in told else None
+
+
+def _protecting(frame: FrameType | None) -> Iterator[dict[str, Any]]:
+    """All those on a stack, from the top down."""
+    try:
+        while frame is not None:
+            told = _protects(frame)
+            if told is not None:
+                yield told
+            # A frame that holds itself lives until the cyclic collector comes.
+            del told
+            frame = frame.f_back
+    finally:
+        del frame
+
+
+def _running_loops() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop of this thread, and those of others that are written in Python."""
+    try:
+        mine: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        mine = None
+    if mine is not None:
+        yield mine
+    for top in list(sys._current_frames().values()):  # noqa: SLF001
+        frame: FrameType | None = top
+        while frame is not None:
+            if frame.f_code is BaseEventLoop.run_forever.__code__:
+                loop = frame.f_locals["self"]
+                if loop is not mine:
+                    yield loop
+                break
+            frame = frame.f_back
+
+
+def _awaiting(task: asyncio.Task[Any]) -> Iterator[FrameType]:
+    """The frames of a suspended task, from the outside in."""
+    awaited: Any = task.get_coro()
+    for _ in range(DEEPEST):
+        for kind in ("cr", "gi", "ag"):
+            frame = getattr(awaited, f"{kind}_frame", None)
+            if frame is not None:
+                break
+        else:
+            return
+        if getattr(awaited, f"{kind}_running"):
+            return  # it is on the stack of its thread
+        yield frame
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")

@@ -155,7 +155,8 @@ class CircuitBreaker(Policy):
         self.measures = slow_rate is not None
         self._lock = threading.Lock()
         self._manual: deque[Permit] | None = None
-        self.rejected: tuple[float, float, Outcome[Any]] | None = None
+        self.rejected: tuple[float, Outcome[Any]] | None = None
+        """The outcome of refused calls, and until when it serves."""
 
     # -- by hand ---------------------------------------------------------------------------
 
@@ -338,7 +339,7 @@ class CircuitBreaker(Policy):
         outcome: Outcome[Any] = Outcome(
             error=error, steps=(f"{self.name}: refused, the circuit is open",)
         )
-        self.rejected = (now, min(until, now + 0.1), outcome)
+        self.rejected = (min(until, now + 0.1), outcome)
         return outcome
 
     @property
