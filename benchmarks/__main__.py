@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from benchmarks import comfyui_runs, engine
-from benchmarks.measure import Race, machine, table, write_json
+from benchmarks.measure import Race, machine, markdown, table, write_json
 from benchmarks.peers.__main__ import races as peer_races
 from benchmarks.peers.catalogue import ADAPTERS, absence, load, version
 
@@ -20,6 +20,7 @@ def main() -> None:
     """Race, print, and write JSON if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--write", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--markdown", type=Path, help="a Markdown file for the tables")
     parser.add_argument("--only", choices=("engine", "peers", "comfyui"), help="one part alone")
     arguments = parser.parse_args()
     # Some peers log each retry; what is timed is the retry, not the log.
@@ -32,6 +33,10 @@ def main() -> None:
         run += _peers()
     if arguments.only in (None, "comfyui"):
         asyncio.run(comfyui_runs.runs())
+    if arguments.markdown is not None:
+        told = ", ".join(f"{name} {value}" for name, value in machine().items())
+        tables = "\n\n".join(markdown(each) for each in run)
+        arguments.markdown.write_text(f"Measured on {told}.\n\n{tables}\n", encoding="utf-8")
     if arguments.write is not None:
         write_json(run, arguments.write)
         print(f"\nwritten to {arguments.write}")

@@ -99,6 +99,16 @@ def table(race: Race) -> str:
     return "\n".join(lines)
 
 
+def markdown(race: Race) -> str:
+    """The race as a Markdown table, cheapest first, the floor on top."""
+    floor, *others = race.figures
+    lines = [f"### {race.title}", "", "| | min ns | median ns | x bare |", "| --- | ---: | ---: | ---: |"]
+    for figure in (floor, *sorted(others, key=lambda figure: figure.minimum_ns)):
+        numbers = f"{figure.minimum_ns:,.0f} | {figure.median_ns:,.0f} | {figure.times_floor:.1f}"
+        lines.append(f"| {figure.name} | {numbers} |")
+    return "\n".join(lines)
+
+
 def write_json(races: Iterable[Race], path: Path) -> None:
     """Write the figures with the machine they were measured on."""
     record = {"machine": machine(), "races": [asdict(race) for race in races]}

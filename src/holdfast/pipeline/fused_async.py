@@ -94,6 +94,7 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
                 return result
             start = began if timed else None
             call = rest.handed_over(first, outer, start, era, (fn, args, kwargs))
+            call.task = asyncio.current_task()
             # Or what failed would live as long as its successors.
             del first
             return await rest.resume(call)
