@@ -102,7 +102,8 @@ def table(race: Race) -> str:
 def markdown(race: Race) -> str:
     """The race as a Markdown table, cheapest first, the floor on top."""
     floor, *others = race.figures
-    lines = [f"### {race.title}", "", "| | min ns | median ns | x bare |", "| --- | ---: | ---: | ---: |"]
+    head = "| | min ns | median ns | x bare |\n| --- | ---: | ---: | ---: |"
+    lines = [f"### {race.title}", "", head]
     for figure in (floor, *sorted(others, key=lambda figure: figure.minimum_ns)):
         numbers = f"{figure.minimum_ns:,.0f} | {figure.median_ns:,.0f} | {figure.times_floor:.1f}"
         lines.append(f"| {figure.name} | {numbers} |")

@@ -241,7 +241,11 @@ def test_slow_calls_open_it(clock):
 
 def test_an_opening_by_slow_calls_is_jittered_like_any_other(clock):
     policy = breaker(
-        slow_rate=1.0, slow_seconds=5.0, window_calls=1, timeout_jitter=0.5, timeout_growth=1.0,
+        slow_rate=1.0,
+        slow_seconds=5.0,
+        window_calls=1,
+        timeout_jitter=0.5,
+        timeout_growth=1.0,
         success_threshold=1,
     )
     policy.trip()  # the first opening lasts exactly as set

@@ -183,7 +183,7 @@ def test_returns_the_last_failure_when_the_attempts_are_used_up():
     assert hands.error is errors[2]
     assert [attempt.number for attempt in hands.call.history] == [1, 2, 3]
     assert hands.call.history[-1].waited is None
-    assert "all 3 attempts are used up" in hands.call.steps[-1]
+    assert "all 3 attempts are used up" in str(hands.call.steps[-1])
 
 
 @pytest.mark.parametrize("error", [ValueError(), RejectedError("no"), CircuitBreakerOpenError("x")])
@@ -266,13 +266,15 @@ def test_a_wish_beyond_the_deadline_fails_at_once_and_says_when():
     hands, error = Hands(Retry(3, STEADY), call), AskingError(30)
     assert hands.fail(error) is None
     assert hands.error is error
-    assert "asked to come back in 30 s, which is beyond the deadline" in call.steps[-1]
+    assert "asked to come back in 30 s, which is beyond the deadline" in str(call.steps[-1])
 
 
 def test_a_wish_beyond_the_longest_obeyed_fails_at_once_and_says_when():
     hands = Hands(Retry(3, STEADY, max_retry_after=20.0))
     assert hands.fail(AskingError(30)) is None
-    assert "asked to come back in 30 s, which is beyond max_retry_after" in hands.call.steps[-1]
+    assert "asked to come back in 30 s, which is beyond max_retry_after" in str(
+        hands.call.steps[-1]
+    )
     assert Hands(Retry(3, STEADY, max_retry_after=30.0)).fail(AskingError(30)).seconds == 30.0
 
 
@@ -390,7 +392,7 @@ def test_a_budget_that_is_used_up_suppresses_only_the_extra_call():
         last = ConnectionError("last")
         assert hands.fail(last) is None
     assert hands.error is last
-    assert "the retry budget is used up" in hands.call.steps[-1]
+    assert "the retry budget is used up" in str(hands.call.steps[-1])
     assert kinds(events) == ["RetryScheduled", "RetrySuppressed", "RetryStopped"]
 
 

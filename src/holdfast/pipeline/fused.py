@@ -63,6 +63,14 @@ class Rest:
         """The bulkhead; to be asked for only where there is one."""
         return cast("Bulkhead", self.plan.bulkhead)
 
+    def may_pass(self) -> bool:
+        """Whether the rate limiter, if there is one, lets the call pass now; or give back."""
+        if self.plan.limiter is None or self.plan.limiter.try_admit():
+            return True
+        if self.plan.bulkhead is not None:
+            self.plan.bulkhead.give_back()
+        return False
+
     def pay_in(self, outer: Scope | None) -> None:
         """Count a first call in the retry budget, unless a retry further out governs it."""
         folded = (outer is not None and outer.folds) or governed()
@@ -94,4 +102,6 @@ class Rest:
             taken.adopted[id(self.plan.breaker)] = Permit(era)
         if self.plan.bulkhead is not None:
             taken.adopted[id(self.plan.bulkhead)] = TAKEN
+        if self.plan.limiter is not None:
+            taken.adopted[id(self.plan.limiter)] = TAKEN
         return taken

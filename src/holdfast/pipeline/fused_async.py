@@ -30,6 +30,7 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
     plan = rest.plan
     circuit, shut, listeners = plan.circuit, rest.inflight.shut, hub
     has_bulkhead, has_budget = plan.bulkhead is not None, plan.budget is not None
+    has_limiter = plan.limiter is not None
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
     take, give = slots.pop, slots.append
     line: Any = () if plan.bulkhead is None else plan.bulkhead.line
@@ -50,6 +51,8 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
                     take()
                 except IndexError:
                     return await rest.run(fn, args, kwargs)
+            if has_limiter and not rest.may_pass():
+                return await rest.run(fn, args, kwargs)
             if has_budget:
                 rest.pay_in(outer)
             if timed:
@@ -109,6 +112,7 @@ def _with_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
     plan = rest.plan
     circuit, shut, listeners = plan.circuit, rest.inflight.shut, hub
     has_bulkhead, has_budget = plan.bulkhead is not None, plan.budget is not None
+    has_limiter = plan.limiter is not None
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
     take, give = slots.pop, slots.append
     line: Any = () if plan.bulkhead is None else plan.bulkhead.line
@@ -147,6 +151,8 @@ def _with_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
                     take()
                 except IndexError:
                     return await rest.run(fn, args, kwargs)
+            if has_limiter and not rest.may_pass():
+                return await rest.run(fn, args, kwargs)
             if has_budget:
                 rest.pay_in(outer)
             began = ambient.now()

@@ -27,7 +27,8 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
     limited = plan.limit is not None
     timed = limited or (plan.breaker is not None and plan.breaker.measures)
     has_budget = plan.budget is not None
-    extras = timed or has_budget
+    has_limiter = plan.limiter is not None
+    extras = timed or has_budget or has_limiter
 
     def make(fn: Sync) -> Sync:
         def fused(*args: Any, **kwargs: Any) -> Any:
@@ -44,6 +45,8 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                 except IndexError:
                     return rest.run(fn, args, kwargs)
             if extras:
+                if has_limiter and not rest.may_pass():
+                    return rest.run(fn, args, kwargs)
                 if has_budget:
                     rest.pay_in(outer)
                 if timed:

@@ -17,6 +17,7 @@ from holdfast.policies.budget import RetryBudget
 from holdfast.policies.bulkhead import Bulkhead
 from holdfast.policies.fallback import Fallback
 from holdfast.policies.policy import Policy
+from holdfast.policies.rate_limit import RateLimiter
 from holdfast.policies.retry import Retry
 from holdfast.policies.timeout import Timeout
 
@@ -29,6 +30,7 @@ class Plan:
     """The breaker's circuit, or one that is always quiet."""
     breaker: CircuitBreaker | None
     bulkhead: Bulkhead | None
+    limiter: RateLimiter | None
     budget: RetryBudget | None
     limit: float | None
     """The shortest time limit, in seconds."""
@@ -40,6 +42,7 @@ def plan(policies: Sequence[Policy]) -> Plan | None:
     """The plan of a hot path, or None if some policy always has something to do."""
     breaker: CircuitBreaker | None = None
     bulkhead: Bulkhead | None = None
+    limiter: RateLimiter | None = None
     budgets: list[RetryBudget] = []
     limits: list[float] = []
     retries = False
@@ -55,6 +58,8 @@ def plan(policies: Sequence[Policy]) -> Plan | None:
                 breaker = policy
             case Bulkhead() if bulkhead is None:
                 bulkhead = policy
+            case RateLimiter() if limiter is None:
+                limiter = policy
             case Fallback(on_result=None):
                 pass
             case _:
@@ -65,6 +70,7 @@ def plan(policies: Sequence[Policy]) -> Plan | None:
         circuit=Circuit() if breaker is None else breaker.circuit,
         breaker=breaker,
         bulkhead=bulkhead,
+        limiter=limiter,
         budget=budgets[0] if budgets else None,
         limit=min(limits) if limits else None,
         retries=retries,

@@ -31,7 +31,19 @@ DEEPEST = 10_000
 
 def governed() -> bool:
     """Whether a hot path with a retry is below on this thread's stack."""
-    return any(told["governs"] for told in _protecting(sys._getframe(1)))  # noqa: SLF001
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # in every Python that has frames
+    known = hot_paths
+    try:
+        while frame is not None:
+            if frame.f_code in known:
+                told = _protects(frame)
+                if told is not None and told["governs"]:
+                    return True
+            frame = frame.f_back
+        return False
+    finally:
+        # A frame that holds itself lives until the cyclic collector comes.
+        del frame
 
 
 def calls_of(inflight: object) -> int:

@@ -91,7 +91,7 @@ class Call:
         self.queued_out = False
         """Whether what is being ended was waiting in a queue of ours."""
         self.history: list[Attempt] = []
-        self.steps: list[str] = []
+        self.steps: list[object] = []
         self.retrying: Retry | None = None
         """The outermost retry of this call; retries inside it fold."""
         self.first: Result | None = None
@@ -125,8 +125,8 @@ class Call:
         """Seconds until the tightest deadline; infinite without one."""
         return self.scope.deadline - ambient.now()
 
-    def say(self, step: str) -> None:
-        """Remember what a policy did, for the outcome and the report."""
+    def say(self, step: object) -> None:
+        """Remember what a policy did, for the outcome and the report; it is told as text."""
         self.steps.append(step)
         if len(self.steps) > 2 * KEPT:
             del self.steps[:-KEPT]
@@ -164,7 +164,9 @@ class Call:
     def report(self) -> Report:
         """The story, frozen."""
         return Report(
-            tuple(self.history[-KEPT:]), tuple(self.steps[-KEPT:]), ambient.now() - self.began
+            tuple(self.history[-KEPT:]),
+            tuple(map(str, self.steps[-KEPT:])),
+            ambient.now() - self.began,
         )
 
     def blame_deadline(self) -> Err:

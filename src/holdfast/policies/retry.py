@@ -45,6 +45,19 @@ class Attempts(Protocol):
     def __aiter__(self) -> AsyncIterator[AbstractContextManager[Any]]: ...
 
 
+class Told:
+    """A step that is put into words only if somebody asks."""
+
+    __slots__ = ("attempt", "name")
+
+    def __init__(self, name: str, attempt: Attempt) -> None:
+        self.name = name
+        self.attempt = attempt
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.attempt}"
+
+
 @dataclass(frozen=True, slots=True)
 class Retry(Policy):
     """How often to try, on what, and how long to wait in between."""
@@ -198,7 +211,7 @@ class Retry(Policy):
             delay, reason = self._decide(call, result, number, waited, unknown=unknown)
             attempt = Attempt(number, _told(result), seconds, delay, reason)
             call.remember(attempt)
-            call.say(f"{self.name}: {attempt}")
+            call.say(Told(self.name, attempt))
             self._tell(attempt)
             if delay is None:
                 return result

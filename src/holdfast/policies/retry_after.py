@@ -22,6 +22,8 @@ def retry_after_of(error: BaseException, wall_time: float | None = None) -> floa
         error: any exception.
         wall_time: seconds since 1970, to make sense of dates; without it dates are not read.
     """
+    if not isinstance(error, BaseExceptionGroup):
+        return _of_one(error, wall_time)
     told = [_of_one(leaf, wall_time) for leaf in leaves(error)]
     return max((seconds for seconds in told if seconds is not None), default=None)
 
