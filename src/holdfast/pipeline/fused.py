@@ -33,7 +33,7 @@ TAKEN = object()
 """Stands for a bulkhead's slot in what is handed over."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Rest:
     """What a hot path needs when it is not, or no longer, hot."""
 

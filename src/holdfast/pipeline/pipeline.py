@@ -102,7 +102,6 @@ class Pipeline:
     """All of them, the outermost first."""
 
     __slots__ = (
-        "_breaker",
         "_fast_async",
         "_fast_call",
         "_fast_sync",
@@ -132,10 +131,8 @@ class Pipeline:
         self._inflight = Inflight()
         self._turned: WeakSet[Callable[..., Any]] = WeakSet()
         """Functions that looked sync and returned coroutines."""
-        breaker = _first_to_refuse(flat)
-        self._breaker = cast("CircuitBreaker", breaker)
-        self._gate = None if breaker is None else breaker.circuit
-        """The circuit of the breaker whose rejection is the whole pipeline's, if there is one."""
+        self._gate = _first_to_refuse(flat)
+        """The breaker whose rejection is the whole pipeline's, if there is one."""
         known = plan(flat)
         if known is None:
             self._fast_sync: SyncMaker = self._slowly(self._run_decorated)
@@ -193,12 +190,12 @@ class Pipeline:
     def call_outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
         """Like `call`, but a failure is returned, not raised. Rejections are at their cheapest."""
         gate = self._gate
-        if gate is not None and gate.open_until and not hub.active:
-            now, kept = ambient.now(), self._breaker.rejected
-            if kept is not None and now < kept[0]:
+        if gate is not None:
+            kept = gate.rejected
+            if kept is not None and ambient.now() < kept[0] and not hub.active:
                 return kept[1]
-            if now < gate.open_until:
-                return self._breaker.rejection(now)
+            if not hub.active and ambient.now() < gate.circuit.open_until:
+                return gate.rejection(ambient.now())
         call = self._begin(fn, args, kwargs)
         try:
             return outcome_of(self._drive_sync(call), call)
@@ -211,12 +208,12 @@ class Pipeline:
     ) -> Outcome[T]:
         """Like `execute`, but a failure is returned, not raised."""
         gate = self._gate
-        if gate is not None and gate.open_until and not hub.active:
-            now, kept = ambient.now(), self._breaker.rejected
-            if kept is not None and now < kept[0]:
+        if gate is not None:
+            kept = gate.rejected
+            if kept is not None and ambient.now() < kept[0] and not hub.active:
                 return kept[1]
-            if now < gate.open_until:
-                return self._breaker.rejection(now)
+            if not hub.active and ambient.now() < gate.circuit.open_until:
+                return gate.rejection(ambient.now())
         call = self._begin(fn, args, kwargs)
         return outcome_of(await self._drive_async(call), call)
 

@@ -22,7 +22,7 @@ from holdfast.policies.retry import Retry
 from holdfast.policies.timeout import Timeout
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Plan:
     """What the hot path looks at."""
 

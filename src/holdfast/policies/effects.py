@@ -30,14 +30,14 @@ class Invoke:
     __slots__ = ()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Sleep:
     """Wait. The answer is None."""
 
     seconds: float
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Within:
     """Run a flow and end it when its time is up. The answer is its `Result`."""
 
@@ -54,7 +54,7 @@ class Within:
     """Sync only: what to do with a result that came too late."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Park:
     """Wait until a ticket is granted. The answer is True, or False when the time was up first."""
 
@@ -63,7 +63,7 @@ class Park:
     policy: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Run:
     """Call a hook of the user's, which may be async. The answer is a `Result`."""
 
@@ -71,7 +71,7 @@ class Run:
     arguments: tuple[Any, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Race:
     """Run flows against each other; the answer is a `Raced`.
 
@@ -92,7 +92,7 @@ class Race:
     """What to do with results nobody needs."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Raced:
     """How a race ended."""
 
