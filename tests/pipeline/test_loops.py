@@ -10,7 +10,7 @@ from holdfast.errors import BadInputError
 from holdfast.outcome import report_of
 from holdfast.policies.backoff import Backoff
 from holdfast.policies.retry import Retry
-from holdfast.policies.scope import Deadline, current_scope
+from holdfast.policies.scope import Deadline, current_scope, innermost
 from holdfast.testing import FakeClock
 
 RETRY = Retry(3, Backoff.fixed(2.0))
@@ -208,3 +208,24 @@ def test_the_block_sees_its_attempt():
                 raise ConnectionError
     assert seen == [1, 2, 3]
     assert current_scope() is None
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_turn_leaves_nothing_behind_in_the_context(clock, colour):
+    before, seen = innermost(), []
+
+    async def main():
+        seen.append(innermost())
+        async for attempt in RETRY.attempts():
+            with attempt:
+                pass
+        seen.append(innermost())
+
+    if colour == "async":
+        clock.run(main())
+        assert seen[0] is seen[1]
+    else:
+        for attempt in RETRY.attempts():
+            with attempt:
+                pass
+    assert innermost() is before

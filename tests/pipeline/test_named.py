@@ -193,3 +193,11 @@ def test_it_tells_what_is_in_force():
     assert handle.explain() == handle.current.explain()
     assert handle.snapshot()["in_flight"] == 0
     assert "Bulkhead" in repr(handle)
+
+
+def test_closed_in_a_loop_it_stays_closed_too(clock):
+    handle = NamedPipeline("x", attempts(1))
+    clock.run(handle.aclose(0))
+    handle.switch(attempts(2))
+    with pytest.raises(RejectedError, match="closed"):
+        handle.call(lambda: 1)

@@ -578,3 +578,11 @@ def test_the_process_has_a_registry_of_its_own():
     from holdfast.pipeline.registry import registry
 
     assert isinstance(registry, Registry)
+
+
+@pytest.mark.parametrize("name", ["", " ", 7])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(BadInputError, match="name must be a text"):
+        Registry().get(name, plain)
+    with pytest.raises(BadInputError, match="name must be a text"):
+        Registry().add(Pipeline(Retry()), name)

@@ -132,3 +132,25 @@ def test_no_wait_is_shorter_or_longer_than_what_it_announces(waits, attempts, dr
         assert wait <= waits.longest(attempt) * (1 + 1e-9)
         assert wait >= waits.least(attempt) * (1 - 1e-9)
         previous = wait
+
+
+def test_the_defaults_of_each_kind_are_those_of_the_contract():
+    assert Backoff.exponential() == Backoff()
+    assert Backoff.linear() == Backoff.linear(1.0, 1.0, 60.0, 0.25)
+    assert Backoff.custom(float) == Backoff.custom(float, 3600.0, 0.0)
+    assert Backoff.fixed(1.0) == Backoff.fixed(1.0, 0.0)
+    assert Backoff.fixed(2.0, "full").maximum == 2.0
+
+
+def test_a_fixed_wait_with_jitter_is_as_long_each_time_and_spread_either_way():
+    waits = Backoff.fixed(4.0, 0.5)
+    assert [waits.plain(attempt) for attempt in (1, 2, 9)] == [4.0] * 3
+    assert waits.delay(3, 0.0) == 2.0
+    assert waits.delay(3, 0.999999999) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("jitter", "least"), [(0.25, 6.0), ("full", 0.0), ("equal", 4.0), ("decorrelated", 8.0)]
+)
+def test_the_least_wait_is_announced_exactly(jitter, least):
+    assert Backoff.exponential(8.0, 100.0, 2.0, jitter).least(1) == least

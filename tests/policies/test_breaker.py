@@ -640,3 +640,31 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_refused_outcome_serves_a_tenth_of_a_second(clock):
+    policy = breaker()
+    fail(policy, times=2)
+    policy.rejection(clock.now())
+    until, _ = policy.rejected
+    assert until == clock.now() + 0.1
+    clock.advance(9.95)
+    policy.rejection(clock.now())
+    until, _ = policy.rejected
+    assert until == policy.circuit.open_until
+
+
+def test_one_that_was_seen_to_work_is_closed_by_hand_and_says_why(clock):
+    policy = breaker()
+    fail(policy, times=2)
+    with heard() as events:
+        policy.close()
+    assert policy.state is CLOSED
+    assert [event.reason for event in events] == ["seen to work"]
+
+
+def test_the_further_defaults_are_those_of_the_contract():
+    told = CircuitBreaker().circuit.settings
+    assert (told.slow_factor, told.probe_seconds, told.ramp_seconds) == (3.0, 600.0, 0.0)
+    assert breaker(failure_rate=0.5, window_calls=50).circuit.settings.minimum_calls == 20
+    assert breaker(failure_rate=0.5, window_calls=5).circuit.settings.minimum_calls == 5

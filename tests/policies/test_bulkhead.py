@@ -509,3 +509,21 @@ def test_a_loop_that_was_closed_with_waiting_calls_neither_keeps_nor_makes_slots
     assert (bulkhead.running, bulkhead.waiting) == (0, 0)
     assert bulkhead.call(lambda: "in") == "in"
     assert failed == []
+
+
+def test_one_whose_time_is_up_in_the_queue_is_an_event():
+    bulkhead = Bulkhead(1, max_queue=1, name="gpu")
+    inside, waiter = Hands(bulkhead), Hands(bulkhead)
+    assert inside.runs
+    with heard() as events:
+        waiter.give(None)
+    assert kinds(events) == ["Rejected"]
+    assert events[0].policy == "gpu"
+    assert waiter.call.steps == ["gpu: refused: no slot came free in time"]
+
+
+def test_one_who_is_refused_says_why():
+    bulkhead = Bulkhead(1, name="gpu")
+    inside, refused = Hands(bulkhead), Hands(bulkhead)
+    assert inside.runs
+    assert refused.call.steps == ["gpu: refused: all 1 slots are taken"]

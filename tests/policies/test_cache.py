@@ -11,7 +11,12 @@ import weakref
 
 import pytest
 
-from holdfast.errors import BadInputError, DeadlineExceededError, RejectedError
+from holdfast.errors import (
+    BadInputError,
+    DeadlineExceededError,
+    QueueTimeoutError,
+    RejectedError,
+)
 from holdfast.events import CacheServed, listen
 from holdfast.pipeline import Pipeline
 from holdfast.policies.bulkhead import Bulkhead
@@ -20,6 +25,7 @@ from holdfast.policies.retry import Retry
 from holdfast.policies.scope import Deadline
 from holdfast.policies.timeout import Timeout
 from holdfast.testing import FakeClock
+from tests.scenarios.hands import Hands, new_call
 
 NAN = float("nan")
 
@@ -893,3 +899,73 @@ def test_it_says_what_it_does():
     )
     assert "users" in repr(cache)
     assert "Cache" in Pipeline(cache).explain()
+
+
+def test_each_call_that_asks_for_itself_counts_as_made():
+    cache = Cache(10, key=lambda _depth: "same")
+
+    @cache
+    def depth(left):
+        return 0 if left == 0 else 1 + depth(left - 1)
+
+    depth(3)
+    assert cache.snapshot()["misses"] == 4
+
+
+def test_a_leader_that_fails_at_the_very_deadline_hands_over(clock):
+    cache, call = Cache(10), new_call()
+    call.scope.deadline = clock.now() + 5.0
+    leader, follower = Hands(cache, call), Hands(cache)
+    clock.advance(5.0)
+    leader.fail(ConnectionError())
+    follower.give(None)
+    assert follower.runs
+
+
+def test_a_follower_whose_time_is_up_is_told_that_it_never_ran():
+    cache = Cache(10)
+    leader, follower = Hands(cache), Hands(cache)
+    assert leader.runs
+    follower.give(None)
+    assert type(follower.error) is QueueTimeoutError
+    assert follower.call.queued_out
+
+
+async def test_each_call_that_takes_over_counts_as_made():
+    load, cache = once(), Cache(10)
+    calls = [asyncio.create_task(cache.outcome(load)) for _ in range(3)]
+    await turns()
+    calls[0].cancel()
+    await turns()
+    load.gate.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    told = cache.snapshot()
+    assert (load.calls, told["misses"], told["shared"]) == (2, 2, 1)
+
+
+async def test_a_shared_result_is_a_new_one():
+    load, cache, told = once(), Cache(10), []
+    calls = [asyncio.create_task(cache.execute(load)) for _ in range(2)]
+    await turns()
+    load.gate.set()
+    with listen(told.append):
+        await asyncio.gather(*calls)
+    assert [(e.stale, e.age) for e in told if isinstance(e, CacheServed)] == [(False, 0.0)]
+
+
+def test_a_leader_that_fails_with_time_to_spare_shares_its_failure(clock):
+    cache, call = Cache(10), new_call()
+    call.scope.deadline = clock.now() + 1.0
+    leader, follower = Hands(cache, call), Hands(cache)
+    error = ConnectionError()
+    leader.fail(error)
+    follower.give(None)
+    assert follower.error is error
+
+
+def test_all_who_follow_are_served_before_the_first_of_them_is_woken():
+    cache, seen = Cache(10), []
+    leader, first, second = (Hands(cache) for _ in range(3))
+    first.effect.ticket.attach(lambda: seen.append(second.effect.ticket.granted) or True)
+    leader.succeed("picture")
+    assert seen == [True]

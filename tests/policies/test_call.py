@@ -82,3 +82,31 @@ def test_a_call_past_its_deadline_is_blamed_on_it():
     error = new_call("upload").blame_deadline().error
     assert type(error) is DeadlineExceededError
     assert "upload" in str(error)
+
+
+class Cancelled:
+    """Stands for a task that was cancelled so many times."""
+
+    def __init__(self, times):
+        self.cancelling = lambda: times
+
+
+def test_the_end_was_asked_for_if_it_was_since_the_call_began_and_the_error_came_of_it():
+    call, came_of_it = new_call(), ConnectionError()
+    call.before, call.cancellation = 1, GeneratorExit
+    came_of_it.__context__ = GeneratorExit()
+    assert not call.ending(came_of_it)
+    call.task = Cancelled(1)
+    assert not call.ending(came_of_it)
+    call.task = Cancelled(2)
+    assert call.ending(came_of_it)
+    assert not call.ending(ConnectionError())
+
+
+def test_an_error_with_a_very_long_past_is_not_followed_to_its_end():
+    call, error = new_call(), GeneratorExit()
+    for _ in range(200):
+        later = ConnectionError()
+        later.__context__, error = error, later
+    call.task = Cancelled(1)
+    assert not call.ending(error)

@@ -19,7 +19,7 @@ from holdfast.errors import (
     FallbackChainExhaustedError,
 )
 from holdfast.events import FallbackUsed, TargetFailed, listen
-from holdfast.outcome import report_of
+from holdfast.outcome import Err, report_of
 from holdfast.pipeline import Pipeline
 from holdfast.policies.backoff import Backoff
 from holdfast.policies.breaker import CircuitBreaker
@@ -30,6 +30,7 @@ from holdfast.policies.retry import Retry
 from holdfast.policies.timeout import Timeout
 from holdfast.testing import FakeClock
 from tests.gates.cancelling import cancel_at_every_await
+from tests.scenarios.hands import Hands
 
 
 @pytest.fixture
@@ -566,3 +567,42 @@ def test_it_says_what_it_is():
     limited = FallbackChain("c", wait_for_recovery=7, primary={"timeout": 2})
     limited.add_fallback(len, {"timeout": 5})
     assert limited.bound(Bound(10, 3)) == Bound(14, 4)
+
+
+def test_the_history_tells_how_long_each_target_took(clock):
+    chain = chain_of(Server("a", OSError("down"), seconds=3.0), Server("b"))
+    outcome = clock.run(chain.outcome())
+    assert [attempt.seconds for attempt in outcome.history] == [3.0]
+    assert outcome.steps[-1] == "chain: target 'b' gave the result"
+
+
+def test_the_worst_case_counts_the_inside_once_and_each_target_once():
+    limited = {"timeout": 3.0}
+    chain = chain_of((Server("a"), limited), (Server("b"), limited), wait_for_recovery=5.0)
+    assert chain.bound(Bound(10.0, 7)) == Bound(21.0, 9)
+
+
+def test_it_says_that_it_waits_for_a_target_to_come_back(clock):
+    soon = {"circuit_breaker": {"failure_threshold": 1, "timeout": 20, "timeout_jitter": 0}}
+    chain = chain_of((Server("a", OSError("down")), soon), wait_for_recovery=30)
+    clock.run(chain.outcome())
+    steps = clock.run(chain.outcome()).steps
+    assert "chain: every target is out; waits 20 s" in steps
+
+
+def test_a_target_that_has_ended_is_no_longer_at_work():
+    hands = Hands(chain_of(lambda: None))
+    hands.fail(OSError("down"))
+    assert hands.call.running == 1
+    hands.give(Err(OSError("down")))
+    assert hands.call.running == 0
+
+
+def test_every_call_is_counted_whoever_ends_it(clock):
+    chain = chain_of(a := Server("a"), Server("b"), stop_on=ValueError)
+    clock.run(chain.execute())
+    a.error = ValueError("the same everywhere")
+    steps = clock.run(chain.outcome()).steps
+    told = chain.get_stats()
+    assert (told["calls"], told["fallbacks_used"], told["stopped"]) == (2, 0, 1)
+    assert "chain: no other target is tried for that" in steps

@@ -505,3 +505,27 @@ def test_a_given_error_holds_no_frame_of_any_call():
     with pytest.raises(ConnectionError):
         Chaos.fault(error, rate=1).call(work)
     assert error.__traceback__ is None
+
+
+def test_a_drill_without_a_name_is_refused():
+    with pytest.raises(BadInputError, match="drill must be a text"), Chaos.only_in(""):
+        pass
+
+
+def test_a_type_that_takes_no_message_will_do():
+    class SilentError(Exception):
+        def __init__(self):
+            super().__init__("nothing to say")
+
+    assert type(Chaos.fault(SilentError, rate=1).call_outcome(work).error) is SilentError
+
+
+def test_what_takes_no_time_adds_none_to_the_worst_case():
+    for chaos in (Chaos.fault(rate=1), Chaos.result(None, rate=1)):
+        assert chaos.bound(Bound(2.0)) == Bound(2.0)
+
+
+@pytest.mark.parametrize("pair", [(NAN, 1.0), (-1.0, 1.0), (1.0, NAN)])
+def test_both_limits_of_a_latency_are_checked(pair):
+    with pytest.raises(BadInputError, match="seconds must be at least 0"):
+        Chaos.latency(pair, rate=1)

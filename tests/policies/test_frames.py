@@ -94,3 +94,11 @@ def test_an_error_that_takes_no_notes_stays_as_it_is():
             raise AttributeError(name)
 
     note(Strange(), "a: ", "one")
+
+
+def test_an_error_that_is_met_twice_does_not_hide_those_behind_it():
+    shared, last = caught(KeyError("shared")), caught(OSError("last"))
+    group = ExceptionGroup("g", [shared, shared])
+    group.__cause__ = last
+    release(group)
+    assert (shared.__traceback__, last.__traceback__) == (None, None)

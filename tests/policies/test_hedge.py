@@ -412,3 +412,42 @@ def test_whatever_happens_a_race_ends_once_with_no_task_left(script, after, extr
     assert outcome.attempts == service.calls
     assert outcome.ok or all(error is not None for _, error in script[: service.calls])
     assert outcome.elapsed <= sum(seconds for seconds, _ in script) + after * extra + 1e-6
+
+
+def test_no_race_won_by_the_first_call_counts_for_the_hedge(clock):
+    hedge = Hedge(after=1)
+    for _ in range(3):
+        clock.run(hedge.execute(Service(3, 9)))
+    assert hedge.snapshot()["won_by_hedge"] == 0
+    assert hedge.snapshot()["hedged"] == 3
+
+
+def test_a_first_call_that_failed_teaches_nothing_even_when_another_one_wins(clock):
+    hedge = Hedge("p50", initial=1.0, minimum_calls=1)
+    outcome = clock.run(hedge.outcome(Service((3, ValueError()), 5)))
+    assert outcome.value == 1
+    assert hedge.snapshot()["samples"] == 0
+    assert [attempt.number for attempt in outcome.history] == [1]
+    assert any("call 0 failed, 1 still run" in step for step in outcome.steps)
+
+
+def test_when_what_was_learned_is_too_old_the_initial_wait_holds_again(clock):
+    hedge = Hedge("p50", initial=4.0, minimum_calls=1, window=10.0)
+    taught(clock, hedge, [2.0])
+    clock.advance(KEPT_SECONDS)
+    assert hedge.wait() == pytest.approx(2.0, rel=0.03)
+    clock.advance(1_000.0)
+    assert hedge.wait() == 4.0
+
+
+def test_each_first_call_earns_its_share_of_a_budget(clock):
+    budget = RetryBudget(0.5, floor=0)
+    hedge = Hedge(after=100, budget=budget)
+    for _ in range(4):
+        clock.run(hedge.execute(Service(0.1)))
+    assert budget.snapshot()["balance"] == pytest.approx(2.0)
+
+
+def test_an_idempotency_that_is_none_is_refused_by_name():
+    with pytest.raises(BadInputError, match="idempotency must be"):
+        Hedge(idempotency=True)

@@ -199,3 +199,13 @@ def test_hooks_of_both_colours_are_asked(clock, colour):
         slow = Idempotency.unsafe(reconcile=reconcile)
         assert clock.run(Retry(3, STEADY, idempotency=slow).execute(work)) == "done"
     assert (answers, calls) == ([], 2)
+
+
+def test_nobody_is_asked_again_when_the_deadline_is_nearer_than_the_next_question(clock):
+    call = new_call()
+    call.scope.deadline = clock.now() + 4.0
+    hands = Hands(Retry(3, STEADY, idempotency=UNSAFE), call)
+    hands.fail(ConnectionError())
+    _asked(hands)
+    assert hands.give(Ok(Lookup.UNKNOWN)) is None
+    assert "nobody can tell whether it took effect" in str(hands.call.steps[-1])

@@ -11,12 +11,14 @@ import pytest
 from holdfast.errors import BadInputError, QueueTimeoutError, RateLimitedError
 from holdfast.events import Rejected, listen
 from holdfast.pipeline import Pipeline
+from holdfast.policies.policy import Bound
 from holdfast.policies.rate_limit import RateLimiter
 from holdfast.policies.retry import Retry
 from holdfast.policies.scope import Deadline
 from holdfast.policies.timeout import Timeout
 from holdfast.ports import ambient
 from holdfast.testing import FakeClock
+from tests.scenarios.hands import Hands
 
 
 @pytest.fixture
@@ -245,3 +247,20 @@ def test_settings_that_cannot_work_are_refused_by_name(field, settings):
 
 def test_a_queue_timeout_is_not_what_a_refusal_is(clock):
     assert not issubclass(RateLimitedError, QueueTimeoutError)
+
+
+def test_one_that_is_ended_while_it_waits_is_told_that_it_never_ran(clock):
+    limiter = RateLimiter(1, per=10.0, wait=True)
+    limiter.call(lambda: None)
+    hands = Hands(limiter)
+    hands.interrupt(KeyboardInterrupt())
+    assert hands.call.queued_out
+    assert limiter.waiting == 0
+
+
+def test_to_wait_not_at_all_is_allowed():
+    assert RateLimiter(1, wait=True, max_wait=0).max_wait == 0
+
+
+def test_what_refuses_at_once_adds_nothing_to_the_worst_case():
+    assert RateLimiter(1).bound(Bound(2.0)) == Bound(2.0)

@@ -589,3 +589,14 @@ def test_events_tell_of_every_wait_and_of_the_end():
     assert scheduled.error == "ConnectionError: lost"
     assert (stopped.attempt, stopped.reason) == (2, "all 2 attempts are used up")
     assert failed.attempts == 2
+
+
+def test_the_worst_case_of_very_many_attempts_counts_every_wait():
+    retry = Retry(2_003, STEADY, max_retry_after=0.0)
+    assert retry.bound(Bound(0.0, 1)) == Bound(4_004.0, 2_003)
+
+
+def test_a_rejection_is_sure_to_pass_only_where_nothing_may_repeat_it():
+    assert Retry().passes_rejections
+    assert not Retry(on=Exception).passes_rejections
+    assert not Retry(retry_on_result=bool).passes_rejections

@@ -11,8 +11,18 @@ import pytest
 
 from holdfast.errors import BadInputError, DeadlineExceededError
 from holdfast.pipeline import Pipeline
+from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.retry import Retry
-from holdfast.policies.scope import Deadline, Scope, child, current_scope, enter, leave, progress
+from holdfast.policies.scope import (
+    Deadline,
+    Scope,
+    child,
+    current_scope,
+    enter,
+    innermost,
+    leave,
+    progress,
+)
 from holdfast.policies.timeout import Timeout
 from holdfast.testing import FakeClock
 
@@ -169,3 +179,26 @@ def test_progress_is_heard_by_all_around():
     progress()
     leave(mark)
     assert heard == ["outer", "inner"]
+
+
+def test_a_block_leaves_nothing_behind_in_the_context():
+    before = innermost()
+    for _ in range(3):
+        with Deadline.after(5.0):
+            pass
+    assert innermost() is before
+
+
+def test_what_outlives_a_call_is_no_longer_inside_it(clock):
+    policy = CircuitBreaker(failure_on_result=lambda _: False)
+
+    async def later():
+        assert current_scope() is not None
+        return contextvars.copy_context()
+
+    def now():
+        assert current_scope() is not None
+        return contextvars.copy_context()
+
+    assert policy.call(now).run(current_scope) is None
+    assert clock.run(policy.execute(later)).run(current_scope) is None

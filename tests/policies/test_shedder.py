@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from math import nan
+from math import inf, nan
 
 import pytest
 
@@ -14,6 +14,7 @@ from benchmarks import overload
 from holdfast.errors import BadInputError, LoadShedError, QueueTimeoutError
 from holdfast.events import Rejected, listen
 from holdfast.pipeline import Pipeline
+from holdfast.policies.policy import Bound
 from holdfast.policies.scope import Deadline
 from holdfast.policies.shedder import LoadShedder
 from holdfast.policies.timeout import Timeout
@@ -442,3 +443,44 @@ def test_in_overload_nearly_all_that_can_be_done_is_done_and_the_critical_first(
 def test_after_a_burst_everything_is_as_before_within_two_seconds():
     after = overload.recover("LoadShedder").burst[22:25]
     assert min(after) >= 0.95
+
+
+def test_the_least_that_makes_sense_is_allowed():
+    assert LoadShedder(initial=1, minimum=1, maximum=1).limit == 1
+    assert LoadShedder(1, max_queue=0, max_wait=0).max_wait == 0
+
+
+def test_a_call_cut_beyond_its_usual_time_teaches_that_work_takes_longer(clock):
+    shedder = learned(10.0)
+
+    async def main():
+        outcome = await Pipeline(Timeout(idle=60.0), shedder).outcome(asyncio.sleep, 90.0)
+        assert not outcome.ok
+
+    clock.run(main())
+    assert shedder.snapshot()["service_seconds"] == pytest.approx(20.0)
+
+
+def test_the_worst_case_of_a_queue_without_a_limit_has_no_end():
+    assert LoadShedder(1, max_queue=0).bound(Bound(2.0)).seconds == 2.0
+    assert LoadShedder(1, max_queue=1).bound(Bound(2.0)).seconds == inf
+
+
+def test_the_priority_of_a_block_ends_with_it_and_without_one_work_is_normal(clock):
+    shedder, ran = LoadShedder(1, max_queue=3), []
+
+    async def main():
+        first = await started(shedder.execute(asyncio.sleep, 1.0))
+        with LoadShedder.priority(6):
+            minor = await started(shedder.execute(lambda: ran.append("minor")))
+        unranked = await started(shedder.execute(lambda: ran.append("unranked")))
+        with LoadShedder.priority(5):
+            ranked = await started(shedder.execute(lambda: ran.append("ranked")))
+        await asyncio.gather(*first, *minor, *unranked, *ranked)
+
+    clock.run(main())
+    assert ran == ["unranked", "ranked", "minor"]
+
+
+def test_the_learned_limit_begins_at_ten():
+    assert LoadShedder().limit == 10

@@ -250,3 +250,16 @@ def test_it_tells_what_it_does(clock):
 def test_settings_that_cannot_work_are_refused_by_name(field, settings):
     with pytest.raises(BadInputError, match=f"^{field} "):
         AdaptiveThrottle(**settings)
+
+
+def test_the_defaults_are_those_of_the_contract(clock):
+    assert AdaptiveThrottle().snapshot() == {"k": 2.0, "minimum": 10, "probability": 0.0}
+
+
+def test_a_call_held_back_says_why(clock):
+    throttle = AdaptiveThrottle(name="api")
+    refused(throttle, 500)
+    outcomes = [throttle.call_outcome(refuse) for _ in range(20)]
+    held_back = [o for o in outcomes if isinstance(o.error, ThrottledError)]
+    assert held_back
+    assert all("api: refused: the server refuses most" in o.steps[-1] for o in held_back)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from holdfast import events
 from holdfast.errors import DeadlineExceededError
-from holdfast.events import hub
 from holdfast.outcome import Attempt, Err, Report, Result
 from holdfast.policies.scope import Scope, child
 from holdfast.ports import ambient
@@ -136,10 +134,6 @@ class Call:
         self.history.append(attempt)
         if len(self.history) > 2 * KEPT:
             del self.history[:-KEPT]
-
-    def emit(self, event: events.Event) -> None:
-        """Tell the listeners. Ask `hub.active` before building the event."""
-        hub.emit(event)
 
     def interrupted_while_running(self) -> bool:
         """Whether a limit of ours is ending the call while the function is at work."""
