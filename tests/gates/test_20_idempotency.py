@@ -203,10 +203,42 @@ def test_a_cancelled_order_is_neither_looked_up_nor_repeated(clock, path):
     assert (shop.keys, shop.asked) == ([], [])
 
 
-def test_a_nested_retry_keeps_the_key_of_the_outer(clock, path):
-    shop = Shop(done=False, lost=1)
+def test_a_nested_retry_that_folds_still_looks_up_before_anybody_repeats(clock, path):
+    shop = Shop(done=True, lost=1)
     inner = retry_of(shop)
 
-    assert retry_of(shop).call(inner.call, shop.order) == "receipt 1"
-    assert len(set(shop.keys)) == 1
+    assert retry_of(shop).call(inner.call, shop.order).startswith("receipt")
     assert len(shop.orders) == 1
+
+
+def test_a_plain_retry_around_does_not_repeat_what_nobody_can_tell_of(clock, path):
+    calls = []
+
+    def charge():
+        calls.append(None)
+        raise ConnectionError
+
+    inner = Retry(
+        backoff=Backoff.none(), idempotency=Idempotency.unsafe(reconcile=lambda _: Lookup.UNKNOWN)
+    )
+    for outer in (Pipeline(Retry(backoff=Backoff.none()), inner), Retry(backoff=Backoff.none())):
+        calls.clear()
+        with pytest.raises(ConnectionError):
+            outer.call(charge if isinstance(outer, Pipeline) else lambda: inner.call(charge))
+        assert len(calls) == 1
+
+
+def test_a_result_that_is_not_accepted_is_looked_up_too(clock, path):
+    calls, asked = [], []
+
+    def look_up(key):
+        asked.append(key)
+        return Found("receipt")
+
+    retry = Retry(
+        backoff=Backoff.none(),
+        idempotency=Idempotency.unsafe(reconcile=look_up),
+        retry_on_result=lambda status: status == 504,
+    )
+    assert retry.call(lambda: calls.append(None) or 504) == "receipt"
+    assert (len(calls), len(asked)) == (1, 1)

@@ -125,7 +125,7 @@ def test_a_call_ended_in_the_queue_remembers_that_it_was_there(clock):
 
     with pytest.raises(asyncio.CancelledError):
         clock.run(main())
-    assert call.queued_out
+    assert call.scope.queued_out
 
 
 def test_context_variables_of_the_work_stay_visible_to_the_caller(clock):

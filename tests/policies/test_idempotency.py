@@ -91,9 +91,23 @@ def test_the_key_is_one_per_call_and_the_same_over_its_attempts():
 def test_the_key_is_inherited_by_calls_inside():
     seen = []
     outer = Retry(2, STEADY, idempotency=Idempotency(key=lambda: "outer"))
-    inner = Retry(2, STEADY, idempotency=Idempotency(key=lambda: "inner"))
+    inner = Retry(2, STEADY)
     outer.call(lambda: inner.call(lambda: seen.append(current_scope().key)))
     assert seen == ["outer"]
+
+
+def test_calls_inside_that_have_keys_of_their_own_do_not_share_one():
+    seen = []
+    keys = iter("abc")
+    inner = Retry(2, STEADY, idempotency=Idempotency(key=lambda: next(keys)))
+    outer = Retry(2, STEADY, idempotency=Idempotency(key=lambda: "outer"))
+
+    def both() -> None:
+        for _ in range(2):
+            inner.call(lambda: seen.append(current_scope().key))
+
+    outer.call(both)
+    assert seen == ["a", "b"]
 
 
 def _asked(hands: Hands) -> None:

@@ -254,7 +254,7 @@ def test_one_that_is_ended_while_it_waits_is_told_that_it_never_ran(clock):
     limiter.call(lambda: None)
     hands = Hands(limiter)
     hands.interrupt(KeyboardInterrupt())
-    assert hands.call.queued_out
+    assert hands.call.scope.queued_out
     assert limiter.waiting == 0
 
 

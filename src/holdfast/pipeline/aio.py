@@ -123,13 +123,15 @@ async def park(effect: Park, call: Call) -> bool:
     effect.ticket.attach(wake)
     timer = None if effect.seconds is None else loop.call_later(effect.seconds, resolve)
     began = ambient.now()
+    call.parked += 1
     try:
         await over
     except asyncio.CancelledError:
-        call.queued_out = True
+        call.ended_in_queue()
         raise
     finally:
-        call.queued += ambient.now() - began
+        call.parked -= 1
+        call.waited(ambient.now() - began)
         if timer is not None:
             timer.cancel()
     return effect.ticket.granted
@@ -150,38 +152,44 @@ async def within(effect: Within, call: Call) -> Result:
     shared = own and not replayed and effect.seconds is not None
     queue = queue_for(task.get_loop(), effect.seconds or 0.0) if shared else None
     arm(alarm, task, alarm.deadline - ambient.now(), queue)
-    idle = None if effect.idle is None else Idle(alarm, effect.idle)
+    idle = None if effect.idle is None else Idle(alarm, effect.idle, call)
     call.scope = alarm
     mark = enter(alarm)
+    call.idles += [] if idle is None else [idle]
+    ended = False
     try:
-        result = await perform(effect.flow(call), call)
+        # Never in a variable: the frame of what failed may hold this one.
+        return await perform(effect.flow(call), call)
     except BaseException as error:
+        ended = True
         ours = disarm(alarm) or (late and call.ran_out)
         if not (ours and isinstance(error, asyncio.CancelledError)):
             raise  # and what was running stays counted, for whoever asks further out
         call.running, call.ran_out = running, False
-    else:
-        disarm(alarm)
-        call.running = running
-        return result
     finally:
+        if not ended:
+            disarm(alarm)
+            call.running = running
         if idle is not None:
             idle.stop()
+            call.idles.remove(idle)
         alarm.live = False
         leave_anywhere(mark)
         call.scope = outer
         # The task holds its failure, whose traceback holds this frame.
         del alarm.task, task
-    return time_is_up(effect, call, ambient.now() - began, idle=idle is not None and idle.rang)
+    silent = idle is not None and idle.rang
+    return time_is_up(effect, call, ambient.now() - began, idle=silent, queued=alarm.queued_out)
 
 
 class Idle:
     """Ends a task that reports no progress."""
 
-    __slots__ = ("alarm", "latest", "rang", "seconds", "timer")
+    __slots__ = ("alarm", "call", "latest", "rang", "seconds", "timer")
 
-    def __init__(self, alarm: Alarm, seconds: float) -> None:
+    def __init__(self, alarm: Alarm, seconds: float, call: Call) -> None:
         self.alarm = alarm
+        self.call = call
         self.seconds = seconds
         self.latest = ambient.now()
         self.rang = False
@@ -195,6 +203,8 @@ class Idle:
     def check(self) -> None:
         """Ring, or look again when the time would be up."""
         left = self.latest + self.seconds - ambient.now()
+        if self.call.parked:
+            left = self.seconds  # waiting is not running
         if left > 1e-6:
             self.timer = self.alarm.task.get_loop().call_later(left, self.check)
         elif not self.alarm.rang:

@@ -41,8 +41,8 @@ async def race(effect: Race, call: Call, perform: Perform) -> Raced:
         try:
             await heat.stop()
         finally:
-            queued = [branch.queued_out for _, branch in heat.runners.values()]
-            call.queued_out = bool(queued) and all(queued)
+            queued = [branch.scope.queued_out for _, branch in heat.runners.values()]
+            call.ended_in_queue(yes=bool(queued) and all(queued))
         raise
     try:
         await heat.stop()

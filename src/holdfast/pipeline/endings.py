@@ -23,14 +23,14 @@ def ran_out(effect: Within, elapsed: float) -> bool:
     return effect.seconds is not None and elapsed >= effect.seconds - SLACK
 
 
-def time_is_up(effect: Within, call: Call, elapsed: float, *, idle: bool) -> Err:
+def time_is_up(effect: Within, call: Call, elapsed: float, *, idle: bool, queued: bool) -> Err:
     """The failure of what ran out of time, told to all who listen."""
     if idle:
         kind = "idle"
         error: Exception = IdleTimeoutError(
             f"{call.name}: {effect.policy}: no progress for {effect.idle:.6g} s"
         )
-    elif call.queued_out:
+    elif queued:
         kind = "queued"
         error = QueueTimeoutError(
             f"{call.name}: {effect.policy}: still in the queue after {elapsed:.6g} s; it never ran"
@@ -42,7 +42,7 @@ def time_is_up(effect: Within, call: Call, elapsed: float, *, idle: bool) -> Err
         error = DeadlineExceededError(
             f"{call.name}: {effect.policy}: {limit} reached after {elapsed:.6g} s"
         )
-    call.queued_out = False
+    call.ended_in_queue(yes=False)
     call.say(f"{effect.policy}: time is up after {elapsed:.3g} s ({kind})")
     if hub.active:
         hub.emit(events.TimedOut(effect.policy, ambient.now(), elapsed, kind))

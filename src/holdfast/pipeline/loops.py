@@ -63,13 +63,15 @@ class Attempt:
 class Attempts:
     """A loop over attempts, for `for` and for `async for`. Good for one loop."""
 
-    __slots__ = ("_effect", "_flow", "_result", "_retry", "call", "value")
+    __slots__ = ("_effect", "_flow", "_result", "_retry", "_waits", "call", "value")
 
     def __init__(self, retry: Retry) -> None:
         self._retry = retry
         self._flow: Flow | None = None
         self._effect: Effect | None = None
         self._result: Result | None = None
+        self._waits = False
+        """Whether a turn was handed out and has not ended."""
         self.call: Call
         self.value: object = None
 
@@ -79,6 +81,7 @@ class Attempts:
             while self._effect is not None:
                 if type(self._effect) is Invoke:
                     yield self._turn()
+                    self._check_entered()
                 else:
                     self._advance(sync.answer_to(self._effect, self.call))
             self._end()
@@ -91,6 +94,7 @@ class Attempts:
             while self._effect is not None:
                 if type(self._effect) is Invoke:
                     yield self._turn()
+                    self._check_entered()
                 else:
                     self._advance(await aio.answer_to(self._effect, self.call))
             self._end()
@@ -99,6 +103,7 @@ class Attempts:
 
     def settle(self, result: Result) -> bool:
         """Tell the flow how a turn ended; True if its failure is to be swallowed."""
+        self._waits = False
         self._advance(result)
         ended = self._effect is None
         last = self._result
@@ -110,6 +115,7 @@ class Attempts:
 
     def interrupt(self, error: BaseException) -> None:
         """Let the flow give back what it holds."""
+        self._waits = False
         if self._flow is not None:
             # What comes out again is on its way out of the block anyway.
             with suppress(BaseException):
@@ -124,8 +130,13 @@ class Attempts:
         self._flow = self._retry.flow(self.call, _innermost)
         self._advance(None)
 
+    def _check_entered(self) -> None:
+        if self._waits:
+            raise BadInputError("each attempt must be entered: for attempt in ...: with attempt:")
+
     def _turn(self) -> Attempt:
         self.value = None
+        self._waits = True
         self.call.attempts += 1
         self.call.scope.folds = True
         return Attempt(self, self.call.attempts)

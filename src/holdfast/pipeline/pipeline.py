@@ -190,7 +190,7 @@ class Pipeline:
     def call_outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
         """Like `call`, but a failure is returned, not raised. Rejections are at their cheapest."""
         gate = self._gate
-        if gate is not None:
+        if gate is not None and not self._inflight.shut:
             kept = gate.rejected
             if kept is not None and ambient.now() < kept[0] and not hub.active:
                 return kept[1]
@@ -208,7 +208,7 @@ class Pipeline:
     ) -> Outcome[T]:
         """Like `execute`, but a failure is returned, not raised."""
         gate = self._gate
-        if gate is not None:
+        if gate is not None and not self._inflight.shut:
             kept = gate.rejected
             if kept is not None and ambient.now() < kept[0] and not hub.active:
                 return kept[1]

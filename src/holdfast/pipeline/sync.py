@@ -124,7 +124,7 @@ def park(effect: Park, call: Call) -> bool:
     seconds = min(left, effect.seconds) if effect.seconds is not None else left
     began = ambient.now()
     ambient.wait(over, None if seconds > threading.TIMEOUT_MAX else max(0.0, seconds))
-    call.queued += ambient.now() - began
+    call.waited(ambient.now() - began)
     return effect.ticket.granted
 
 
@@ -138,7 +138,9 @@ def within(effect: Within, call: Call) -> Result:
     idle = None if effect.idle is None else Idle(scope, effect.idle)
     call.scope = scope
     mark = enter(scope)
+    call.idles += [] if idle is None else [idle]
     result: Result | None = None
+    queued = False
     try:
         if effect.thread and call.first is None:
             result = in_worker(effect, call, perform, idle.left if idle is not None else None)
@@ -151,7 +153,7 @@ def within(effect: Within, call: Call) -> Result:
         if type(result) is Err and isinstance(result.error, RejectedError):
             if not isinstance(result.error, QueueTimeoutError):
                 return result  # it never ran, and that is more to the point
-            call.queued_out = True
+            queued = True
         if type(result) is Ok:
             _dispose(effect, result)
         elif type(result) is Err:
@@ -160,9 +162,13 @@ def within(effect: Within, call: Call) -> Result:
         scope.live = False
         leave(mark)
         call.scope, call.running = outer, running
+        if idle is not None:
+            call.idles.remove(idle)
         # The frame of what failed holds this one, so nothing here may hold the failure.
         del result
-    return time_is_up(effect, call, now - began, idle=stalled and now < scope.deadline)
+    return time_is_up(
+        effect, call, now - began, idle=stalled and now < scope.deadline, queued=queued
+    )
 
 
 def _dispose(effect: Within, result: Ok) -> None:

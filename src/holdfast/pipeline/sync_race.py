@@ -90,7 +90,7 @@ class _Heat:
         """Go on without those that still run."""
         for worker, branch in self.running.values():
             self.call.attempts += branch.attempts
-            if not walk_away(worker, branch, self.call.scope):
+            if not walk_away(worker, branch, self.call.scope, late=False):
                 worker.throw_away("a race was lost")
         self.running.clear()
 

@@ -163,10 +163,14 @@ def spawn(
     threading.Thread(target=context.run, args=(body,), name=name, daemon=True).start()
 
 
-def walk_away(worker: Worker, branch: Call, outer: Scope) -> bool:
-    """Go on without a worker; False if it has just ended after all."""
+def walk_away(worker: Worker, branch: Call, outer: Scope, *, late: bool) -> bool:
+    """Go on without a worker; False if it has just ended after all.
+
+    If it is ``late``, its breakers count that as a failure, now; else it counts for nobody.
+    """
     if not worker.leave_behind():
         return False
+    branch.leave_behind(failed=late)
     now = ambient.now()
     # Whoever reads its deadline in there sees that it is over, and no attempt begins any more.
     scope: Scope | None = branch.scope
@@ -206,13 +210,13 @@ def in_worker(
                 break
             ambient.wait(worker.over, None if left == math.inf else left)
     except BaseException:
-        if not walk_away(worker, branch, call.scope):
+        if not walk_away(worker, branch, call.scope, late=False):
             worker.throw_away("the call was interrupted")
         raise
     finally:
         call.attempts += branch.attempts
         call.running += branch.running
-    if walk_away(worker, branch, call.scope):
+    if walk_away(worker, branch, call.scope, late=True):
         call.say(f"{effect.policy}: left a worker thread behind; {abandoned.count} run on")
         return None
     return worker.answer()

@@ -69,6 +69,11 @@ class Backoff:
             raise BadInputError(
                 f"delays must be a function exactly when growth is custom, got {self.delays!r}"
             )
+        if self.jitter == "decorrelated" and self.growth in ("custom", "linear"):
+            raise BadInputError(
+                f"jitter must not be decorrelated when growth is {self.growth}: such waits grow "
+                "from initial alone, and would ignore it"
+            )
         if isinstance(self.jitter, str):
             if self.jitter not in ("full", "equal", "decorrelated"):
                 raise BadInputError(

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from holdfast import events
@@ -42,10 +42,10 @@ class CircuitBreaker(Policy):
     """Refuses calls to a dependency that keeps failing. Share one object per dependency."""
 
     __slots__ = (
+        "_by_hand",
         "_counts",
         "_excluded",
         "_lock",
-        "_manual",
         "_result_failed",
         "circuit",
         "measures",
@@ -112,9 +112,16 @@ class CircuitBreaker(Policy):
         checks.seconds("timeout", timeout)
         checks.number("timeout_growth", timeout_growth, at_least=1)
         checks.seconds("timeout_maximum", timeout_maximum, optional=True)
+        if isinstance(timeout_jitter, bool) or not isinstance(timeout_jitter, int | float):
+            timeout_jitter = math.nan
         if not 0 <= timeout_jitter < 1:
             raise BadInputError(
                 f"timeout_jitter must be at least 0 and below 1, got {timeout_jitter!r}"
+            )
+        if timeout_maximum is not None and timeout_maximum < timeout:
+            raise BadInputError(
+                f"timeout_maximum must be at least timeout ({timeout:g} seconds), "
+                f"got {timeout_maximum!r}"
             )
         checks.whole("window_calls", window_calls, at_least=1, optional=True)
         checks.hook("failure_on_result", failure_on_result)
@@ -154,7 +161,8 @@ class CircuitBreaker(Policy):
         self._result_failed = failure_on_result
         self.measures = slow_rate is not None
         self._lock = threading.Lock()
-        self._manual: deque[Permit] | None = None
+        self._by_hand: ContextVar[tuple[Permit, ...]] | None = None
+        """Permits taken by hand, by whoever took them: a thread, a task."""
         self.rejected: tuple[float, Outcome[Any]] | None = None
         """The outcome of refused calls, and until when it serves."""
 
@@ -165,10 +173,10 @@ class CircuitBreaker(Policy):
         permit = self.admit()
         if permit is None:
             return False
-        if permit.probe is not None:
-            if self._manual is None:
-                self._manual = deque(maxlen=100)
-            self._manual.append(permit)
+        if self._by_hand is None:
+            self._by_hand = ContextVar("holdfast_permits", default=())
+        mine = [each for each in self._by_hand.get() if each.era == permit.era]
+        self._by_hand.set((*mine[-99:], permit))
         return True
 
     def record_success(self, seconds: float | None = None) -> None:
@@ -245,9 +253,10 @@ class CircuitBreaker(Policy):
         """The state, as plain data."""
         with self._lock:
             told = self.circuit.snapshot(ambient.now())
-        return {"name": self.name} | {
-            field: getattr(told, field) for field in type(told).__dataclass_fields__
-        }
+        state = {field: getattr(told, field) for field in type(told).__dataclass_fields__}
+        if state["retry_after"] == math.inf:
+            state["retry_after"] = None  # nobody knows; and JSON has no infinity
+        return {"name": self.name} | state
 
     def describe(self) -> str:
         """The rules in one line."""
@@ -282,21 +291,32 @@ class CircuitBreaker(Policy):
             probe = permit
             scope.listeners = (*listeners, lambda: self._renew(probe))
         # Waiting is not running: time in a queue of ours makes no call slow.
-        began = ambient.now() - call.queued if self.measures else 0.0
+        began = ambient.now() - scope.queued if self.measures else 0.0
+        held = self, permit
+        call.permits.append(held)
         try:
             result = yield from inner(call)
-        except BaseException:
+            failed = self.judge(result)
+            # In sync code a limit further out can only be seen to have passed.
+            if failed is False and scope.deadline != math.inf and ambient.now() >= scope.deadline:
+                failed = True
+        except BaseException as error:
+            if call.left_behind:
+                raise
             if call.interrupted_while_running():
                 self.settle(permit, failed=True)
             else:
                 self.abandon(permit)
+            if isinstance(error, Exception):
+                # What a predicate of the user's raises is told as the end of the call.
+                return Err(error)
             raise
         finally:
+            call.permits.remove(held)
             scope.listeners = listeners
-        seconds = ambient.now() - call.queued - began if self.measures else None
-        failed = self.judge(result)
-        if failed is False and self.circuit.quiet == permit.era:
+        if call.left_behind or (failed is False and self.circuit.quiet == permit.era):
             return result
+        seconds = ambient.now() - scope.queued - began if self.measures else None
         if failed is None:
             self._change("excluded", lambda now: self.circuit.ignore(permit, now))
         else:
@@ -350,7 +370,7 @@ class CircuitBreaker(Policy):
     def _refuse(self, call: Call) -> Err:
         now = ambient.now()
         with self._lock:
-            after, state = self.circuit.retry_after(now), self.circuit.state(now)
+            after, state = self.circuit.retry_after(now, 0.5), self.circuit.state(now)
         call.say(f"{self.name}: refused, the circuit is {state}")
         if hub.active:
             hub.emit(events.CircuitRejected(self.name, now, str(state), after))
@@ -361,7 +381,10 @@ class CircuitBreaker(Policy):
         self._change("progress of a probe", lambda now: self.circuit.renew(permit, now))
 
     def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = self._manual.popleft() if self._manual else Permit(self.circuit.era)
+        permit = Permit(self.circuit.era)
+        if self._by_hand is not None and (mine := self._by_hand.get()):
+            *rest, permit = mine
+            self._by_hand.set(tuple(rest))
         self.settle(permit, failed=failed, seconds=seconds)
 
     def _change(self, reason: str, action: Callable[[float], Any]) -> Any:

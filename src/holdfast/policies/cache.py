@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
@@ -318,10 +319,10 @@ class Cache(Policy):
         if type(result) is not Err:
             raise TypeError(f"a follower was given {type(result).__name__}")
         call.say(f"{self.name}: shared the failure of a call that was on its way")
-        return self._conclude(call, key, result)
+        return self._conclude(call, key, Err(_of_ones_own(result.error)))
 
     def _give_up(self, call: Call) -> Err:
-        call.queued_out = True
+        call.ended_in_queue()
         reason = "the deadline passed while another caller's call was on its way"
         call.say(f"{self.name}: {reason}")
         return Err(QueueTimeoutError(f"cache {self.name!r}: {reason}"))
@@ -340,3 +341,12 @@ def _inside(scope: Scope | None, leader: Scope) -> bool:
             return True
         scope = scope.parent
     return False
+
+
+def _of_ones_own(error: Exception) -> Exception:
+    """A copy of a shared failure, because each caller adds frames and notes to what it raises."""
+    try:
+        twin = copy.copy(error)
+    except Exception:  # noqa: BLE001  # some exceptions cannot be made anew
+        return error
+    return twin if type(twin) is type(error) and twin.args == error.args else error

@@ -40,11 +40,14 @@ class Call:
         "fn",
         "governed",
         "history",
+        "idles",
+        "keyed",
         "kwargs",
+        "left_behind",
         "name",
         "paid",
-        "queued",
-        "queued_out",
+        "parked",
+        "permits",
         "ran_out",
         "retrying",
         "running",
@@ -74,8 +77,16 @@ class Call:
         """How often the function was called."""
         self.running = 0
         """How many of these calls run now; more than one in a race."""
-        self.queued = 0.0
-        """Seconds spent in queues of ours."""
+        self.parked = 0
+        """How many runners of this call wait in queues of ours now."""
+        self.idles: list[Any] = []
+        """The limits on silence; waiting in a queue of ours is no silence."""
+        self.permits: list[tuple[Any, Any]] = []
+        """Breakers and their permits, of a call that may be left behind."""
+        self.keyed = False
+        """Whether the call has an idempotency key of its own, not one of a call around it."""
+        self.left_behind = False
+        """Whether nobody waits for this runner any more, so that it counts for nobody."""
         self.paid = False
         """Whether the first call has been counted in a retry budget already."""
         self.ran_out = False
@@ -86,8 +97,6 @@ class Call:
         """What a cancellation of that task is raised as."""
         self.before = 0
         """How many cancellations that task had pending when the call began."""
-        self.queued_out = False
-        """Whether what is being ended was waiting in a queue of ours."""
         self.history: list[Attempt] = []
         self.steps: list[object] = []
         self.retrying: Retry | None = None
@@ -119,6 +128,28 @@ class Call:
             before = before.__context__
         return False
 
+    def waited(self, seconds: float) -> None:
+        """Time was spent in a queue of ours: no running, and no silence, here and further out."""
+        scope: Scope | None = self.scope
+        while scope is not None:
+            scope.queued += seconds
+            scope = scope.parent
+        for idle in self.idles:
+            idle.latest = ambient.now()
+
+    def ended_in_queue(self, *, yes: bool = True) -> None:
+        """Say of everything around that what is being ended was only waiting; or no longer."""
+        scope: Scope | None = self.scope
+        while scope is not None:
+            scope.queued_out = yes
+            scope = scope.parent
+
+    def leave_behind(self, *, failed: bool) -> None:
+        """Go on without this runner; whoever gave it leave hears how that counts, now."""
+        self.left_behind = True
+        for breaker, permit in self.permits:
+            breaker.settle(permit, failed=True) if failed else breaker.abandon(permit)
+
     def left(self) -> float:
         """Seconds until the tightest deadline; infinite without one."""
         return self.scope.deadline - ambient.now()
@@ -139,6 +170,8 @@ class Call:
         """Whether a limit of ours is ending the call while the function is at work."""
         if self.ran_out:
             return True
+        if self.scope.queued_out:
+            return False
         scope: Scope | None = self.scope
         while self.running > 0 and scope is not None:
             if scope.rang:
@@ -151,7 +184,7 @@ class Call:
         twin = Call(self.name, child(self.scope), self.fn, self.args, self.kwargs)
         twin.began = self.began
         twin.history, twin.steps = self.history, self.steps
-        twin.retrying = self.retrying
+        twin.retrying, twin.keyed = self.retrying, self.keyed
         twin.governed = self.governed
         return twin
 

@@ -173,8 +173,8 @@ class Hedge(Policy):
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner``, and more of it beside it when it is slow."""
-        if self.idempotency is not None and self.idempotency.key and call.scope.key is None:
-            call.scope.key = self.idempotency.key()
+        if self.idempotency is not None and self.idempotency.key and not call.keyed:
+            call.scope.key, call.keyed = self.idempotency.key(), True
         # A retry around this with the same budget has counted the first call already.
         counted = call.retrying is not None and call.retrying.budget is self.budget
         if self.budget is not None and not counted:

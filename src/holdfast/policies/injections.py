@@ -55,7 +55,10 @@ def latency(low: float, high: float) -> Trouble:
         left = call.left()
         tell(f"{seconds:.3g} s of latency")
         if seconds > 0:
+            # A slow dependency is at work, and so is this one.
+            call.running += 1
             yield Sleep(max(0.0, min(seconds, left)))
+            call.running -= 1
         # A thread that sleeps is not woken by its deadline, so it does not sleep beyond it.
         return call.blame_deadline() if seconds >= left else None
 

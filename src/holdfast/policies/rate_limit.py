@@ -168,15 +168,18 @@ class RateLimiter(Policy):
             return self._refuse(call, wait)
         if wait > 0.0:
             call.say(f"{self.name}: waited {wait:.3g} s for its turn")
+            call.parked += 1
             try:
                 yield Sleep(wait)
             except BaseException:
                 with self._lock:
                     self._bookings.give_back(ambient.now(), now + wait)
                 # It never ran: whoever ends it should know.
-                call.queued_out = True
+                call.ended_in_queue()
                 raise
             finally:
+                call.parked -= 1
+                call.waited(ambient.now() - now)
                 with self._lock:
                     self._waiting -= 1
         return (yield from inner(call))

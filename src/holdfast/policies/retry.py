@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from holdfast import events
-from holdfast.errors import RejectedError
+from holdfast.errors import BadInputError, RejectedError
 from holdfast.events import hub
 from holdfast.outcome import Attempt, Err, Ok, Result, describe
 from holdfast.policies import checks
@@ -75,8 +75,9 @@ class Retry(Policy):
     """Whether the call may be repeated blindly; None means yes."""
     retry_on_result: Callable[[Any], bool] | None = None
     """Says whether a returned value is a failure worth repeating."""
-    retry_after: Callable[[BaseException], float | None] | None = None
-    """Reads from an error how many seconds its sender asked to wait; default: Retry-After."""
+    retry_after: Callable[[Any], float | None] | None = None
+    """Reads from an error, or from a result that was not accepted, how many seconds its sender
+    asked to wait; default: its Retry-After."""
     max_retry_after: float = 3600.0
     """Longest Retry-After, in seconds, that is obeyed; a longer one ends the call at once."""
     allow_nested: bool = False
@@ -106,6 +107,8 @@ class Retry(Policy):
         for hook in ("retry_on_result", "retry_after", "on_discard", "on_retry"):
             checks.hook(hook, getattr(self, hook))
         checks.label("name", self.name)
+        if isinstance(self.on, tuple | list | set | frozenset) and not self.on:
+            raise BadInputError("on must name at least one failure, got none")
         object.__setattr__(self, "_matches", compile_condition("on", self.on))
         if self.idempotency is not None and self.max_attempts > 1:
             self.idempotency.require_lookup("Retry")
@@ -179,52 +182,72 @@ class Retry(Policy):
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` until it succeeds or is given up."""
         scope, governor, folded = call.scope, call.retrying, call.scope.folds
-        outermost = governor is None and not folded
-        if not (outermost or self.allow_nested):
+        governs = self.allow_nested or (governor is None and not folded)
+        if not governs and self.idempotency is None:
             return (yield from inner(call))
-        if self.idempotency is not None and self.idempotency.key and scope.key is None:
-            scope.key = self.idempotency.key()
-        if self.budget is not None and call.first is None and not call.paid:
+        if self.idempotency is not None and self.idempotency.key and not call.keyed:
+            scope.key, call.keyed = self.idempotency.key(), True
+        if governs and self.budget is not None and call.first is None and not call.paid:
             self.budget.deposit()
         call.retrying, scope.folds = governor or self, True
         try:
-            return (yield from self._repeat(call, inner, may_fold=not self.allow_nested))
+            return (yield from self._repeat(call, inner, governs=governs))
         finally:
             call.retrying, scope.folds = governor, folded
 
-    def _repeat(self, call: Call, inner: Step, *, may_fold: bool) -> Flow:
+    def _repeat(self, call: Call, inner: Step, *, governs: bool) -> Flow:
         waited: float | None = None
         for number in itertools.count(1):
             call.scope.attempt = number
             unmeasured = call.unmeasured and number == 1
             began = call.began if call.first is not None else ambient.now()
             result = yield from inner(call)
-            if not self.worth(result) or (number == 1 and may_fold and call.governed()):
-                return result
+            worth = self._safely(result, self.worth, result)
+            if worth is not True:
+                return worth if type(worth) is Err else result
             seconds = None if unmeasured else ambient.now() - began
-            unknown = False
-            if self._ambiguous(result):
-                found = yield from self._look_up(call)
-                if type(found) is Ok:
-                    return found
-                unknown = found is not None
-            delay, reason = self._decide(call, result, number, waited, unknown=unknown)
+            found = (yield from self._look_up(call)) if self._ambiguous(result) else None
+            if type(found) is Ok:
+                return found
+            if not governs or (number == 1 and not self.allow_nested and call.governed()):
+                # Another retry repeats it, or must not.
+                return result if found is None else _not_to_be_repeated(result)
+            decided = self._safely(result, self._decide, call, result, number, waited, found)
+            if type(decided) is Err:
+                return decided
+            delay, reason = decided
             attempt = Attempt(number, _told(result), seconds, delay, reason)
-            call.remember(attempt)
-            call.say(Told(self.name, attempt))
-            self._tell(attempt)
+            self._tell(call, attempt)
             if delay is None:
                 return result
-            if type(result) is Ok and self.on_discard is not None:
-                yield Run(self.on_discard, (result.value,))
+            if type(result) is Ok:
+                yield from self._hear(call, self.on_discard, result.value)
             # What failed holds frames, and these hold the buffers of the work.
             del result
-            if self.on_retry is not None:
-                yield Run(self.on_retry, (attempt,))
+            yield from self._hear(call, self.on_retry, attempt)
             if delay > 0:
                 yield Sleep(delay)
             waited = delay
         raise AssertionError("counting never ends")  # pragma: no cover
+
+    @staticmethod
+    def _safely(result: Result, ask: Callable[..., Any], *arguments: Any) -> Any:
+        """The answer, or what a predicate or hook of the user's raised, as the call's end."""
+        try:
+            return ask(*arguments)
+        except Exception as bug:  # noqa: BLE001  # failures travel as values
+            if type(result) is Err:
+                bug.__context__ = result.error
+            return Err(bug)
+
+    def _hear(
+        self, call: Call, hook: Callable[[Any], Any] | None, told: object
+    ) -> Generator[Effect, Any, None]:
+        """Tell a hook; that it failed changes nothing, and is said."""
+        if hook is not None:
+            answer = yield Run(hook, (told,))
+            if type(answer) is Err:
+                call.say(f"{self.name}: a hook failed: {describe(answer.error)}")
 
     def _decide(
         self,
@@ -232,13 +255,12 @@ class Retry(Policy):
         result: Result,
         number: int,
         previous: float | None,
-        *,
-        unknown: bool = False,
+        unknown: Result | None,
     ) -> tuple[float | None, str]:
         """The wait before the next attempt, or None and why there is none."""
         if type(result) is Err and call.ending(result.error):
             return None, "the caller has asked for the end"
-        if unknown:
+        if unknown is not None or _must_not_be_repeated(result):
             return None, "nobody can tell whether it took effect"
         if number >= self.max_attempts:
             return None, f"all {self.max_attempts} attempts are used up"
@@ -252,10 +274,8 @@ class Retry(Policy):
     def _wait_for(
         self, call: Call, result: Result, number: int, previous: float | None
     ) -> tuple[float | None, str]:
-        asked = None
-        if type(result) is Err:
-            read = self.retry_after or (lambda e: retry_after_of(e, ambient.wall()))
-            asked = read(result.error)
+        read = self.retry_after or (lambda told: retry_after_of(told, ambient.wall()))
+        asked = read(result.error if type(result) is Err else result.value)
         left = call.left()
         if asked is not None and asked > min(left, self.max_retry_after):
             limit = "the deadline" if asked > left else "max_retry_after"
@@ -267,7 +287,9 @@ class Retry(Policy):
             return None, f"the wait would outlast the deadline in {max(0.0, left):.3g} s"
         return delay, ""
 
-    def _tell(self, attempt: Attempt) -> None:
+    def _tell(self, call: Call, attempt: Attempt) -> None:
+        call.remember(attempt)
+        call.say(Told(self.name, attempt))
         if not hub.active:
             return
         now, number, wait = ambient.now(), attempt.number, attempt.waited
@@ -278,12 +300,9 @@ class Retry(Policy):
 
     def _ambiguous(self, result: Result) -> bool:
         """Whether a failed call may have been carried out all the same."""
-        return (
-            type(result) is Err
-            and self.idempotency is not None
-            and not self.idempotency.safe
-            and not isinstance(result.error, RejectedError)
-        )
+        if self.idempotency is None or self.idempotency.safe:
+            return False
+        return type(result) is Ok or not isinstance(result.error, RejectedError)
 
     def _look_up(self, call: Call) -> Generator[Effect, Any, Result | None]:
         """Ask what became of the call: an `Ok`, None for absent, an `Err` for unknown."""
@@ -303,6 +322,21 @@ class Retry(Policy):
                 break
             yield Sleep(delay)
         return Err(LookupError("unknown"))
+
+
+_UNKNOWN = "__holdfast_unknown__"
+
+
+def _not_to_be_repeated(result: Result) -> Result:
+    """Mark a failure of which nobody can tell whether it took effect, for retries further out."""
+    if type(result) is Err:
+        with suppress(AttributeError, TypeError):
+            setattr(result.error, _UNKNOWN, True)
+    return result
+
+
+def _must_not_be_repeated(result: Result) -> bool:
+    return type(result) is Err and getattr(result.error, _UNKNOWN, False) is True
 
 
 def _told(result: Result) -> str:

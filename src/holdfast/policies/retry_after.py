@@ -12,14 +12,14 @@ from typing import Any
 from holdfast.policies.matching import leaves
 
 
-def retry_after_of(error: BaseException, wall_time: float | None = None) -> float | None:
+def retry_after_of(error: Any, wall_time: float | None = None) -> float | None:
     """Seconds the error asks for, or None.
 
     Read from its ``retry_after`` (seconds, a timedelta or the header's text), or from the
     Retry-After of its ``headers`` or its ``response.headers``. A group asks for its longest.
 
     Args:
-        error: any exception.
+        error: any exception, or a response.
         wall_time: seconds since 1970, to make sense of dates; without it dates are not read.
     """
     if not isinstance(error, BaseExceptionGroup):
@@ -28,7 +28,7 @@ def retry_after_of(error: BaseException, wall_time: float | None = None) -> floa
     return max((seconds for seconds in told if seconds is not None), default=None)
 
 
-def _of_one(error: BaseException, wall_time: float | None) -> float | None:
+def _of_one(error: Any, wall_time: float | None) -> float | None:
     own = getattr(error, "retry_after", None)
     if own is not None and not callable(own):
         return read(own, wall_time)

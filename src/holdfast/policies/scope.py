@@ -34,6 +34,8 @@ class Scope:
         "listeners",
         "live",
         "parent",
+        "queued",
+        "queued_out",
         "rang",
     )
 
@@ -48,6 +50,10 @@ class Scope:
     """Which attempt is running, from 1."""
     rang: bool
     """Whether a time limit of this scope has ended what runs in it."""
+    queued: float
+    """Seconds spent in queues of ours by what ran in here."""
+    queued_out: bool
+    """Whether what is being ended in here was waiting in a queue of ours."""
     key: str | None
     """The idempotency key: the same over all attempts of one call."""
     listeners: tuple[Callable[[], None], ...]
@@ -69,6 +75,8 @@ _DEFAULTS: dict[str, Any] = {
     "rang": False,
     "key": None,
     "listeners": (),
+    "queued": 0.0,
+    "queued_out": False,
 }
 
 
@@ -124,6 +132,10 @@ def progress() -> None:
             listener()
 
 
+_blocks: ContextVar[tuple[tuple[Scope, Token[Scope | None]], ...]]
+_blocks = ContextVar("holdfast_deadlines", default=())
+
+
 class Deadline:
     """A moment by which work must have ended, inherited by every call inside it.
 
@@ -137,12 +149,11 @@ class Deadline:
             await pipeline.execute(render)
     """
 
-    __slots__ = ("_marks", "at")
+    __slots__ = ("at",)
 
     def __init__(self, at: float) -> None:
         self.at = at
         """Monotonic seconds."""
-        self._marks: list[tuple[Scope, Token[Scope | None]]] = []
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
@@ -181,7 +192,8 @@ class Deadline:
     def __enter__(self) -> Self:
         scope = child(current_scope())
         scope.deadline = min(scope.deadline, self.at)
-        self._marks.append((scope, enter(scope)))
+        # In the context, because one deadline may be entered by many tasks and threads at once.
+        _blocks.set((*_blocks.get(), (scope, enter(scope))))
         return self
 
     def __exit__(
@@ -190,9 +202,12 @@ class Deadline:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        scope, mark = self._marks.pop()
+        if not (blocks := _blocks.get()):
+            return  # closed by the garbage collector, in a context that is not its own
+        *rest, (scope, mark) = blocks
+        _blocks.set(tuple(rest))
         scope.live = False
-        leave(mark)
+        leave_anywhere(mark)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Deadline) and self.at == other.at

@@ -43,6 +43,7 @@ def backoffs(longest: float = 60.0) -> SearchStrategy[Backoff]:
     st = _hypothesis()
     share = st.floats(0.0, 1.0)
     jitter = st.one_of(share, st.sampled_from(["full", "equal", "decorrelated"]))
+    plain = st.one_of(share, st.sampled_from(["full", "equal"]))
     wait = st.floats(0.0, longest)
     return st.one_of(  # type: ignore[no-any-return]
         st.builds(
@@ -52,7 +53,7 @@ def backoffs(longest: float = 60.0) -> SearchStrategy[Backoff]:
             base=st.floats(1.0, 10.0),
             jitter=jitter,
         ),
-        st.builds(Backoff.linear, initial=wait, step=wait, maximum=st.just(longest), jitter=jitter),
+        st.builds(Backoff.linear, initial=wait, step=wait, maximum=st.just(longest), jitter=plain),
         # A fixed wait with jitter may reach twice its length.
         st.builds(Backoff.fixed, st.floats(0.0, longest / 2.0), jitter=share),
         st.builds(Backoff.none),
