@@ -180,3 +180,38 @@ def test_a_retry_waits_its_turn_again_without_harm(clock, path):
         return await in_tasks(4, lambda: pipeline.execute(flaky))
 
     assert clock.run(main()) == [None] * 4
+
+
+def test_silence_in_a_queue_inside_is_no_silence(clock, path):
+    breaker = CircuitBreaker(failure_threshold=1)
+    pipeline = Pipeline(breaker, Timeout(idle=2), Bulkhead(1, max_queue=5))
+
+    async def main():
+        return await asyncio.gather(*(pipeline.outcome(asyncio.sleep, 1.5, n) for n in range(4)))
+
+    assert [outcome.value for outcome in clock.run(main())] == [0, 1, 2, 3]
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_waiting_for_a_turn_makes_no_call_slow(clock, path):
+    breaker = CircuitBreaker(slow_rate=0.5, slow_seconds=1.0, window_calls=4, minimum_calls=2)
+    limiter = RateLimiter(1, per=10.0, burst=1, wait=True)
+    pipeline = Pipeline(breaker, limiter)
+    for _ in range(4):
+        pipeline.call(lambda: None)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_waiting_in_the_queue_of_a_pipeline_inside_is_not_running(clock, path):
+    breaker, inner = CircuitBreaker(failure_threshold=1), Pipeline(Bulkhead(1, max_queue=5))
+    outer = Pipeline(breaker, Timeout(2))
+
+    async def main():
+        busy = asyncio.create_task(inner.execute(asyncio.sleep, 10))
+        await asyncio.sleep(0)
+        outcome = await outer.outcome(inner.execute, asyncio.sleep, 0)
+        busy.cancel()
+        return outcome
+
+    assert isinstance(clock.run(main()).error, QueueTimeoutError)
+    assert breaker.state is CircuitState.CLOSED

@@ -116,10 +116,23 @@ def test_every_wait_is_a_number_between_nothing_and_the_maximum(  # noqa: PLR091
     assert 0.0 <= waits.delay(attempt, chance, previous) <= waits.maximum
 
 
+plain = jitters.filter(lambda jitter: jitter != "decorrelated")
+
+
+@pytest.mark.parametrize("growth", ["custom", "linear"])
+def test_waits_that_jitter_would_make_one_ignore_are_refused(growth):
+    make = {
+        "custom": lambda jitter: Backoff.custom(float, jitter=jitter),
+        "linear": lambda jitter: Backoff.linear(jitter=jitter),
+    }
+    with pytest.raises(BadInputError, match=f"must not be decorrelated when growth is {growth}"):
+        make[growth]("decorrelated")
+
+
 @given(
     waits=st.one_of(
         st.builds(Backoff.exponential, st.floats(0, 9), st.floats(9, 99), st.floats(1, 9), jitters),
-        st.builds(Backoff.linear, st.floats(0, 9), st.floats(0, 9), st.floats(9, 99), jitters),
+        st.builds(Backoff.linear, st.floats(0, 9), st.floats(0, 9), st.floats(9, 99), plain),
         st.builds(Backoff.fixed, st.floats(0, 9), jitters),
     ),
     attempts=st.integers(1, 12),

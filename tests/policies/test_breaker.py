@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import threading
 
@@ -668,3 +669,51 @@ def test_the_further_defaults_are_those_of_the_contract():
     assert (told.slow_factor, told.probe_seconds, told.ramp_seconds) == (3.0, 600.0, 0.0)
     assert breaker(failure_rate=0.5, window_calls=50).circuit.settings.minimum_calls == 20
     assert breaker(failure_rate=0.5, window_calls=5).circuit.settings.minimum_calls == 5
+
+
+def test_a_probe_taken_by_hand_and_never_answered_does_not_wedge_it(clock):
+    policy = breaker(failure_threshold=1, success_threshold=1, timeout=1.0, probe_seconds=5.0)
+    policy.record_failure()
+    clock.advance(1.0)
+    assert policy.can_execute()  # whoever took it is gone
+    clock.advance(5.0)
+    assert policy.can_execute()
+    policy.record_success()
+    assert policy.state is CLOSED
+
+
+def test_a_result_by_hand_from_before_it_opened_changes_nothing():
+    policy = breaker(failure_threshold=1)
+    assert policy.can_execute()
+    policy.trip()
+    policy.reset()
+    policy.record_failure()
+    assert policy.state is CLOSED
+
+
+@pytest.mark.parametrize("predicate", ["failure_on_result", "on", "exclude"])
+def test_a_predicate_that_raises_ends_the_call_and_gives_the_probe_back(clock, predicate):
+    def broken(_: object) -> bool:
+        raise KeyError("a bug")
+
+    policy = breaker(failure_threshold=1, timeout=1.0, **{predicate: broken})
+    policy.trip()
+    clock.advance(1.0)
+
+    def work() -> None:
+        if predicate != "failure_on_result":
+            raise ConnectionError
+
+    assert isinstance(policy.call_outcome(work).error, KeyError)
+    assert policy.snapshot()["probes"] == 0
+
+
+def test_a_longest_opening_below_the_first_is_refused():
+    with pytest.raises(BadInputError, match="timeout_maximum must be at least timeout"):
+        CircuitBreaker(timeout=60.0, timeout_maximum=5.0)
+
+
+def test_what_is_forced_open_is_told_without_an_infinity():
+    policy = breaker()
+    policy.force_open()
+    assert json.loads(json.dumps(policy.snapshot(), allow_nan=False))["retry_after"] is None

@@ -202,3 +202,32 @@ def test_what_outlives_a_call_is_no_longer_inside_it(clock):
 
     assert policy.call(now).run(current_scope) is None
     assert clock.run(policy.execute(later)).run(current_scope) is None
+
+
+async def test_one_deadline_may_be_entered_by_many_tasks_at_once():
+    deadline = Deadline.after(60.0)
+
+    async def work(seconds: float) -> float:
+        with deadline:
+            await asyncio.sleep(seconds)
+            return Deadline.current().at
+
+    told = await asyncio.gather(work(0.02), work(0.0), work(0.01))
+    assert told == [deadline.at] * 3
+    assert Deadline.current() is None
+
+
+def test_one_deadline_may_be_entered_by_many_threads_at_once():
+    deadline, barrier, told = Deadline.after(60.0), threading.Barrier(4), []
+
+    def work() -> None:
+        with deadline:
+            barrier.wait(5.0)
+            told.append(Deadline.current().at)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [deadline.at] * 4
