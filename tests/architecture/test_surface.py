@@ -12,6 +12,7 @@ import pytest
 
 import holdfast
 import holdfast.comfyui
+from holdfast import events
 from holdfast.apps.cli import cli
 from holdfast.apps.exits import Exit
 from holdfast.comfyui.failures import _ERRORS, FailureKind
@@ -70,6 +71,31 @@ def test_every_failure_and_fault_is_documented():
     faults = (DOCS / "standin.md").read_text()
     for kind in KINDS:
         assert f"`{kind}`" in faults
+
+
+PAGES = {path: path.read_text() for path in DOCS.rglob("*.md")}
+
+
+def test_every_public_name_of_the_core_is_in_the_documentation():
+    everything = "\n".join(PAGES.values())
+    missing = [name for name in holdfast.__all__ if not re.search(rf"\b{name}\b", everything)]
+    assert not missing
+
+
+def test_every_event_is_in_its_table():
+    text = (DOCS / "events.md").read_text()
+    told = {n for n in events.__all__ if n[0].isupper()} - {"Event", "Hub", "Listener"}
+    for name in told - {"Subscription"}:
+        assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
+def test_every_example_a_page_includes_is_there(path):
+    for line in PAGES[path].splitlines():
+        if "--8" in line:
+            marker = re.fullmatch(r'--8<-- "([^"]+)"', line)
+            assert marker, line
+            assert (ROOT / marker[1]).is_file(), line
 
 
 def test_no_module_outgrows_one_idea():
