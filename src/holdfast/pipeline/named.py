@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from holdfast.outcome import Outcome
 from holdfast.pipeline.inflight import Closed
@@ -66,7 +66,11 @@ class NamedPipeline:
         """Call a sync function; see `Pipeline.call`."""
         return self.current.call(fn, *args, **kwargs)
 
-    async def execute(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
+    @overload
+    async def execute(self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T: ...
+    @overload
+    async def execute(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T: ...
+    async def execute(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a sync or async function; see `Pipeline.execute`."""
         return await self.current.execute(fn, *args, **kwargs)
 
@@ -74,9 +78,13 @@ class NamedPipeline:
         """Like `call`, but a failure is returned, not raised."""
         return self.current.call_outcome(fn, *args, **kwargs)
 
+    @overload
     async def outcome(
-        self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any
-    ) -> Outcome[T]:
+        self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any
+    ) -> Outcome[T]: ...
+    @overload
+    async def outcome(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Outcome[T]: ...
+    async def outcome(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Outcome[Any]:
         """Like `execute`, but a failure is returned, not raised."""
         return await self.current.outcome(fn, *args, **kwargs)
 

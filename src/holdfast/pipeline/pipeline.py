@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, overload
 from weakref import WeakSet
 
 from holdfast.errors import BadInputError, RejectedError
@@ -179,13 +179,17 @@ class Pipeline:
         """
         return cast("T", self._fast_call(fn)(*args, **kwargs))
 
-    async def execute(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
+    @overload
+    async def execute(self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> T: ...
+    @overload
+    async def execute(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T: ...
+    async def execute(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a sync or async function.
 
         Raises:
             Exception: what ``fn`` raised in the end, with its report; or a rejection.
         """
-        return cast("T", await self._fast_async(fn, False)(*args, **kwargs))
+        return await self._fast_async(fn, False)(*args, **kwargs)
 
     def call_outcome(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
         """Like `call`, but a failure is returned, not raised. Rejections are at their cheapest."""
@@ -203,9 +207,13 @@ class Pipeline:
             drop(turned.awaitable)
             raise _async_refused(fn, "call_outcome", "outcome") from None
 
+    @overload
     async def outcome(
-        self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any
-    ) -> Outcome[T]:
+        self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any
+    ) -> Outcome[T]: ...
+    @overload
+    async def outcome(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Outcome[T]: ...
+    async def outcome(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Outcome[Any]:
         """Like `execute`, but a failure is returned, not raised."""
         gate = self._gate
         if gate is not None and not self._inflight.shut:

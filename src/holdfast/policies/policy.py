@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 from holdfast.outcome import Outcome
 
@@ -99,6 +99,12 @@ class Policy:
         """Call a sync function under this policy alone."""
         return self._alone().call(fn, *args, **kwargs)
 
+    @overload
+    def execute(
+        self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any
+    ) -> Awaitable[T]: ...
+    @overload
+    def execute(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Awaitable[T]: ...
     def execute(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Call a sync or async function under this policy alone; await the result."""
         return self._alone().execute(fn, *args, **kwargs)
@@ -107,6 +113,14 @@ class Policy:
         """Like `call`, but a failure is returned, not raised."""
         return self._alone().call_outcome(fn, *args, **kwargs)
 
+    @overload
+    def outcome(
+        self, fn: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any
+    ) -> Awaitable[Outcome[T]]: ...
+    @overload
+    def outcome(
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Awaitable[Outcome[T]]: ...
     def outcome(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Awaitable[Outcome[Any]]:
