@@ -143,7 +143,8 @@ def test_control_c_takes_back_our_own_prompt_and_nobody_elses(tmp_path):
             queue = json.load(answer)
     assert process.returncode == 130
     assert "Traceback" not in out
-    assert re.search(r"p_001: interrupted", out)
+    # Which of the two was first to ask is decided by their preparations.
+    assert re.search(r"p_00[12]: interrupted", out)
     assert "Not done: 2 jobs" in out
     assert queue == {"queue_running": [], "queue_pending": []}
 

@@ -53,6 +53,7 @@ async def test_die_for_good_by_the_clock():
     async with running(Fault("die", after=0.1)) as client:
         assert await client.get("/prompt")
         await client.until(lambda: not client.server.alive)
+        await asyncio.sleep(0.2)  # the listening socket goes a moment later
         with pytest.raises(aiohttp.ClientConnectorError):
             await client.get("/prompt")
         await asyncio.to_thread(client.server.restart)
