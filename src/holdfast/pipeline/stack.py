@@ -15,11 +15,20 @@ during the first attempt.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Iterator
-from types import CodeType, FrameType
-from typing import Any
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    ModuleType,
+)
+from typing import Any, cast
 
 hot_paths: set[CodeType] = set()
 """The code of hot paths. Each has the locals `governs`, set while its first attempt runs and true
@@ -27,6 +36,28 @@ if a retry governs it, and `call`, set when it has handed over to the flows; and
 
 DEEPEST = 10_000
 """Awaits looked at in one task."""
+DEEPEST_HELD, MOST_HELD = 4, 500
+"""How far, and at how many objects, one awaitable is looked into."""
+_KINDS: dict[type, tuple[str, str, str]] = {
+    CoroutineType: ("cr_frame", "cr_running", "cr_await"),
+    GeneratorType: ("gi_frame", "gi_running", "gi_yieldfrom"),
+    # It says that it runs while it waits for something, too.
+    AsyncGeneratorType: ("ag_frame", "", "ag_await"),
+}
+"""What can be suspended: where its frame is, whether it runs, and what it waits for."""
+_NO_WAY = (
+    type,
+    FunctionType,
+    ModuleType,
+    FrameType,
+    CodeType,
+    str,
+    bytes,
+    int,
+    asyncio.Future,
+    asyncio.AbstractEventLoop,
+)
+"""What leads away from what an awaitable waits for."""
 
 
 def governed() -> bool:
@@ -117,13 +148,48 @@ def _awaiting(task: asyncio.Task[Any]) -> Iterator[FrameType]:
     """The frames of a suspended task, from the outside in."""
     awaited: Any = task.get_coro()
     for _ in range(DEEPEST):
-        for kind in ("cr", "gi", "ag"):
-            frame = getattr(awaited, f"{kind}_frame", None)
-            if frame is not None:
-                break
-        else:
-            return
-        if getattr(awaited, f"{kind}_running"):
-            return  # it is on the stack of its thread
-        yield frame
-        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+        kind = _KINDS.get(type(awaited))
+        if kind is None:
+            # What is written in C, or in a class of its own, does not say what it waits for.
+            awaited = _held_by(awaited)
+            if awaited is None:
+                return
+            continue
+        if not _is_suspended(awaited):
+            return  # it is over, or on the stack of its thread
+        yield getattr(awaited, kind[0])
+        awaited = getattr(awaited, kind[2])
+
+
+def _held_by(awaitable: object) -> object | None:
+    """The coroutine or generator that an awaitable drives, or None.
+
+    So `anext(...)`, `coroutine.__await__()` and objects with an `__await__` of their own are
+    seen through. A future ends the search: what it knows are others that wait for it.
+    """
+    nearest, seen = [awaitable], {id(awaitable)}
+    for _ in range(DEEPEST_HELD):
+        farther = []
+        for one in nearest:
+            for held in gc.get_referents(one):
+                if id(held) in seen or isinstance(held, _NO_WAY):
+                    continue
+                if type(held) in _KINDS:
+                    if _is_suspended(held):
+                        return cast("object", held)
+                    continue
+                seen.add(id(held))
+                farther.append(held)
+        if len(seen) > MOST_HELD:
+            return None
+        nearest = farther
+    return None
+
+
+def _is_suspended(held: object) -> bool:
+    frame, running, waits_for = _KINDS[type(held)]
+    told: FrameType | None = getattr(held, frame)
+    # What runs stands on another frame. Asking it what it waits for crashes the interpreter.
+    if told is None or told.f_back is not None:
+        return False
+    return not (running and getattr(held, running)) and getattr(held, waits_for) is not None
