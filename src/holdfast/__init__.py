@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from holdfast.policies.rate_limit import RateLimiter
     from holdfast.policies.shedder import LoadShedder
     from holdfast.policies.throttle import AdaptiveThrottle
+    from holdfast.telemetry.log import log_events
 
 # What not every service needs is loaded when it is first asked for.
 _LATER = {
@@ -67,6 +68,7 @@ _LATER = {
     "RateLimiter": "holdfast.policies.rate_limit",
     "Registry": "holdfast.pipeline.registry",
     "Target": "holdfast.policies.links",
+    "log_events": "holdfast.telemetry.log",
 }
 
 
@@ -115,6 +117,7 @@ __all__ = [
     "Timeout",
     "current_scope",
     "listen",
+    "log_events",
     "progress",
     "report_of",
 ]

@@ -90,3 +90,17 @@ def test_what_the_function_makes_must_be_a_policy_or_a_pipeline():
     hosts = Hosts(lambda host: 7, per_host=True, max_hosts=1)
     with pytest.raises(BadInputError, match="must be policies of holdfast, got 7"):
         hosts.pipeline("a")
+
+
+def test_a_named_pipeline_guards_every_host_and_may_be_made_for_each():
+    from holdfast.pipeline.registry import Registry
+
+    registry = Registry()
+    named = registry.get("one", lambda name: Pipeline(name=name))
+    assert Hosts(named, per_host=False, max_hosts=3).pipeline("a") is named
+    per_host = Hosts(
+        lambda host: registry.get(host, lambda name: Pipeline(name=name)),
+        per_host=True,
+        max_hosts=3,
+    )
+    assert per_host.pipeline("a") is registry.get("a")

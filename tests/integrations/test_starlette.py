@@ -37,6 +37,7 @@ from holdfast.errors import (
     ThrottledError,
 )
 from holdfast.integrations.starlette import ResilienceMiddleware
+from holdfast.pipeline.registry import Registry
 from holdfast.testing import FakeClock
 
 HTTP = {"type": "http", "path": "/", "headers": []}
@@ -504,3 +505,47 @@ def test_behind_a_real_server_background_work_is_finished(slow):
         assert not slow.ended.is_set()
         slow.release.set()
         assert slow.ended.wait(10)
+
+
+# -- named pipelines -------------------------------------------------------------------------
+
+
+def bulkheads(number, **more):
+    policies = [{"type": "bulkhead", "max_concurrent": number, **more}]
+    return {"pipelines": {"front": {"policies": policies}}}
+
+
+async def test_a_named_pipeline_follows_its_configuration():
+    registry = Registry()
+    registry.load(bulkheads(1))
+    middleware = ResilienceMiddleware(hanging_app, registry.get("front"))
+    hanging = asyncio.create_task(middleware(HTTP, Wire(BODY).receive, Wire().send))
+    await asyncio.sleep(0)
+    refused = Wire()
+    await middleware(HTTP, refused.receive, refused.send)
+    assert refused.sent[0]["status"] == 503
+    registry.load(bulkheads(2))
+    second = asyncio.create_task(middleware(HTTP, Wire(BODY).receive, Wire().send))
+    await asyncio.sleep(0.01)
+    assert not second.done()
+    for task in (hanging, second):
+        task.cancel()
+    await asyncio.gather(hanging, second, return_exceptions=True)
+
+
+async def test_a_named_pipeline_that_has_come_to_repeat_is_refused_at_the_next_request():
+    registry = Registry()
+    registry.load(bulkheads(1))
+    middleware = ResilienceMiddleware(hanging_app, registry.get("front"))
+    registry.load({"pipelines": {"front": {"policies": [{"type": "retry", "max_attempts": 2}]}}})
+    with pytest.raises(BadInputError, match="must not call more than once"):
+        await middleware(HTTP, Wire(BODY).receive, Wire().send)
+
+
+def test_one_path_given_as_a_text_is_refused_rather_than_taken_as_letters():
+    with pytest.raises(BadInputError, match="exempt must be some paths"):
+        ResilienceMiddleware(hanging_app, Bulkhead(1), exempt="/health")
+
+
+async def hanging_app(scope, receive, send):
+    await asyncio.sleep(60)

@@ -113,3 +113,10 @@ def test_the_policies_are_told_in_their_order_outermost_first():
         "Fallback", "Timeout", "Retry", "Timeout",
     ]  # fmt: skip
     assert lines[5] == "  5. the call"
+
+
+def test_a_fallback_that_is_a_function_may_take_as_long_as_it_likes():
+    told = Pipeline(Fallback(list), Timeout(5.0)).explain()
+    assert "worst case: no limit, 1 call" in told
+    assert "worst case: 5 s" in Pipeline(Fallback([]), Timeout(5.0)).explain()
+    assert "worst case: 5 s" in Pipeline(Timeout(5.0), Fallback(list)).explain()

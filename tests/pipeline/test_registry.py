@@ -586,3 +586,62 @@ def test_what_is_no_name_is_refused(name):
         Registry().get(name, plain)
     with pytest.raises(BadInputError, match="name must be a text"):
         Registry().add(Pipeline(Retry()), name)
+
+
+# -- a reload after a removal ---------------------------------------------------------------
+
+
+def test_a_configured_pipeline_that_was_removed_is_back_after_a_reload():
+    registry = Registry()
+    registry.load(table(a=retrying(2), b=retrying(3)))
+    handle = registry.get("a")
+    assert registry.remove("a")
+    assert registry.names() == ("b",)
+    assert registry.reload() == ("a",)
+    assert registry.names() == ("a", "b")
+    assert registry.get("a") is handle
+
+
+def test_a_reload_without_what_was_removed_changes_all_the_rest():
+    registry = Registry()
+    registry.load(table(a=retrying(2), b=retrying(3), c=retrying(2)))
+    registry.remove("a")
+    assert registry.load(table(b=retrying(4))) == ("b", "c")
+    assert registry.names() == ("b",)
+    assert registry.get("b").policies[0].max_attempts == 4
+
+
+def test_a_removed_name_may_be_given_by_hand_and_then_not_configured():
+    registry = Registry()
+    registry.load(table(a=retrying(2)))
+    registry.remove("a")
+    mine = registry.add(plain("a"))
+    with pytest.raises(BadInputError, match=r"pipelines\.a must not be given"):
+        registry.reload()
+    assert registry.get("a") is mine
+
+
+def test_a_value_equal_to_the_old_one_but_of_a_wrong_type_is_refused_at_a_reload():
+    registry = Registry()
+    registry.load(table(a=retrying(1)))
+    with pytest.raises(BadInputError, match="max_attempts"):
+        registry.load(table(a=retrying(True)))
+    assert registry.get("a").policies[0].max_attempts == 1
+
+
+def test_a_snapshot_has_every_budget_and_a_pipelines_own():
+    registry = Registry()
+    registry.load(
+        {
+            "budgets": {"shared": {"ratio": 0.5}},
+            "pipelines": {
+                "a": {"policies": [{"type": "retry", "budget": "shared"}]},
+                "b": {"profile": "rpc"},
+            },
+        }
+    )
+    told = registry.snapshot()
+    assert list(told["budgets"]) == ["shared"]
+    assert told["budgets"]["shared"]["ratio"] == 0.5
+    assert told["pipelines"]["a"]["policies"]["1. Retry"]["budget"]["name"] == "shared"
+    assert "budget" in str(told["pipelines"]["b"])

@@ -96,6 +96,8 @@ def test_a_time_to_be_open_that_makes_no_sense_is_refused_by_its_own_name(value)
         ({"slow_rate": 0.5, "slow_factor": 1.0}, "slow_factor must be above 1"),
         ({"slow_rate": 0.5, "slow_seconds": -1}, "slow_seconds must be above 0 seconds, got -1"),
         ({"slow_seconds": 5.0}, "slow_seconds needs slow_rate"),
+        ({"slow_factor": 3.0}, "slow_factor needs slow_rate, got 3.0"),
+        ({"slow_rate": 0.5, "slow_factor": 2.0, "slow_seconds": 1.0}, "slow_factor contradicts"),
         ({"failure_rate": 0.5, "window": 0}, "window must be above 0 seconds, got 0"),
         ({"failure_rate": 0.5, "window_calls": 0}, "window_calls must be .*at least 1, got 0"),
         ({"failure_rate": 0.5, "window": 9.0, "window_calls": 9}, "window_calls must be None"),

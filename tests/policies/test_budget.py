@@ -39,7 +39,7 @@ def test_settings_that_cannot_work_are_refused_by_name(chosen, words):
 
 def test_the_defaults_are_a_fifth_and_three_in_ten_seconds():
     told = RetryBudget().snapshot()
-    assert told == {"ratio": 0.2, "floor": 3, "seconds": 10.0, "balance": 3}
+    assert told == {"name": "budget", "ratio": 0.2, "floor": 3, "seconds": 10.0, "balance": 3}
 
 
 def test_the_floor_is_always_there_and_no_more():

@@ -361,7 +361,7 @@ class Model(RuleBasedStateMachine):
         if ended:
             hands.interrupt(asyncio.CancelledError())
         else:
-            self.bulkhead.max_wait = 1.0
+            object.__setattr__(self.bulkhead, "max_wait", 1.0)
             hands.give(False)
             assert type(hands.error) is QueueTimeoutError
 

@@ -83,7 +83,7 @@ ONCE = {"circuit_breaker": {"failure_threshold": 1, "timeout": 60, "timeout_jitt
         ({"wait_for_recovery": float("nan")}, "wait_for_recovery"),
         ({"stop_on": KeyboardInterrupt}, "stop_on must name subclasses of Exception"),
         ({"primary": {"timeout": -1}}, "timeout must be above 0"),
-        ({"primary": 3}, "config must be a Target, a dict or None"),
+        ({"primary": 3}, "primary must be a Target, a dict or None"),
     ],
 )
 def test_settings_of_a_chain_that_make_no_sense_are_refused_by_name(chosen, words):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Occurrence:
     """What all events have."""
 
     policy: str
@@ -19,7 +19,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class CallSucceeded(Event):
+class CallSucceeded(Occurrence):
     """A call through a pipeline ended with a result."""
 
     attempts: int
@@ -27,7 +27,7 @@ class CallSucceeded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CallFailed(Event):
+class CallFailed(Occurrence):
     """A call through a pipeline ended with an error."""
 
     attempts: int
@@ -36,7 +36,7 @@ class CallFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryScheduled(Event):
+class RetryScheduled(Occurrence):
     """An attempt failed and another will follow."""
 
     attempt: int
@@ -47,7 +47,7 @@ class RetryScheduled(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryStopped(Event):
+class RetryStopped(Occurrence):
     """A failure was not repeated, and why."""
 
     attempt: int
@@ -56,7 +56,7 @@ class RetryStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RetrySuppressed(Event):
+class RetrySuppressed(Occurrence):
     """The shared budget refused an extra call; the call itself ends as it would have anyway."""
 
     attempt: int
@@ -64,7 +64,7 @@ class RetrySuppressed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitChanged(Event):
+class CircuitChanged(Occurrence):
     """A breaker went from one state to another."""
 
     old: str
@@ -75,7 +75,7 @@ class CircuitChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitRejected(Event):
+class CircuitRejected(Occurrence):
     """A breaker refused a call."""
 
     state: str
@@ -83,7 +83,7 @@ class CircuitRejected(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeDiscarded(Event):
+class OutcomeDiscarded(Occurrence):
     """A result came from an earlier era of a breaker and changed nothing."""
 
     era: int
@@ -91,7 +91,7 @@ class OutcomeDiscarded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TimedOut(Event):
+class TimedOut(Occurrence):
     """A time limit ended an attempt or a call."""
 
     seconds: float
@@ -100,7 +100,7 @@ class TimedOut(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerAbandoned(Event):
+class WorkerAbandoned(Occurrence):
     """A thread runs on after its time limit; it cannot be stopped from outside."""
 
     abandoned: int
@@ -108,7 +108,7 @@ class WorkerAbandoned(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected(Event):
+class Rejected(Occurrence):
     """A bulkhead, rate limiter, load shedder or throttle refused a call."""
 
     reason: str
@@ -116,7 +116,7 @@ class Rejected(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class HedgeStarted(Event):
+class HedgeStarted(Occurrence):
     """A call was slow, so another one was started beside it."""
 
     number: int
@@ -124,14 +124,14 @@ class HedgeStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class HedgeSuppressed(Event):
+class HedgeSuppressed(Occurrence):
     """The shared budget refused a hedge."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class HedgeEnded(Event):
+class HedgeEnded(Occurrence):
     """Which of the racing calls won, counted from 0; the others were cancelled."""
 
     winner: int
@@ -139,7 +139,7 @@ class HedgeEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class FallbackUsed(Event):
+class FallbackUsed(Occurrence):
     """Something else was returned in place of a failed call's result."""
 
     target: str
@@ -147,7 +147,7 @@ class FallbackUsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TargetFailed(Event):
+class TargetFailed(Occurrence):
     """A target of a fallback chain failed or was skipped."""
 
     target: str
@@ -156,7 +156,7 @@ class TargetFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CacheServed(Event):
+class CacheServed(Occurrence):
     """A result came from the cache."""
 
     stale: bool
@@ -164,21 +164,46 @@ class CacheServed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ChaosInjected(Event):
+class ChaosInjected(Occurrence):
     """A fault was injected on purpose."""
 
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
-class ResultDiscarded(Event):
+class ResultDiscarded(Occurrence):
     """A result was thrown away: a losing hedge, a late answer, a result that was retried."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigReloaded(Event):
+class ConfigReloaded(Occurrence):
     """New settings are in force."""
 
     pipelines: tuple[str, ...]
+
+
+Event = (
+    CallSucceeded
+    | CallFailed
+    | RetryScheduled
+    | RetryStopped
+    | RetrySuppressed
+    | CircuitChanged
+    | CircuitRejected
+    | OutcomeDiscarded
+    | TimedOut
+    | WorkerAbandoned
+    | Rejected
+    | HedgeStarted
+    | HedgeSuppressed
+    | HedgeEnded
+    | FallbackUsed
+    | TargetFailed
+    | CacheServed
+    | ChaosInjected
+    | ResultDiscarded
+    | ConfigReloaded
+)
+"""Any of them. With this union a type checker sees whether a `match` forgets one."""

@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 from holdfast.errors import BadInputError
 from holdfast.pipeline import Pipeline
+from holdfast.pipeline.named import NamedPipeline
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.policy import Policy
 
-Guard = Pipeline | Policy
+AnyPipeline = Pipeline | NamedPipeline
+Guard = AnyPipeline | Policy
 Guards = Guard | Callable[[str], Guard]
 """A pipeline, or a function that makes one for a host such as `https://example.org`."""
 SHARED = "(other hosts)"
@@ -34,10 +36,10 @@ class Hosts:
         checks.whole("max_hosts", max_hosts, at_least=1)
         self._max = max_hosts
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, Pipeline] = OrderedDict()
-        self._shared: Pipeline | None = None
-        self._single: Pipeline | None = None
-        if isinstance(guards, Pipeline | Policy):
+        self._known: OrderedDict[str, AnyPipeline] = OrderedDict()
+        self._shared: AnyPipeline | None = None
+        self._single: AnyPipeline | None = None
+        if isinstance(guards, Pipeline | NamedPipeline | Policy):
             if per_host:
                 raise BadInputError(
                     "pipeline must be a function that makes one for a host if per_host is on, "
@@ -53,7 +55,7 @@ class Hosts:
         """How many hosts have a pipeline of their own."""
         return len(self._known)
 
-    def pipeline(self, host: str) -> Pipeline:
+    def pipeline(self, host: str) -> AnyPipeline:
         """The pipeline for calls to ``host``."""
         if self._single is not None:
             return self._single
@@ -77,16 +79,16 @@ class Hosts:
         return False
 
 
-def pipeline_of(guard: Guard) -> Pipeline:
+def pipeline_of(guard: Guard) -> AnyPipeline:
     """A pipeline as it is, or a policy as a pipeline of one.
 
     Raises:
         BadInputError: it is neither.
     """
-    return guard if isinstance(guard, Pipeline) else Pipeline(guard)
+    return guard if isinstance(guard, Pipeline | NamedPipeline) else Pipeline(guard)
 
 
-def idle(pipeline: Pipeline) -> bool:
+def idle(pipeline: AnyPipeline) -> bool:
     """Whether nothing would be lost that matters: no call in flight, no breaker that refuses."""
     return pipeline.in_flight == 0 and not any(
         policy.retry_after > 0 for policy in pipeline.policies if isinstance(policy, CircuitBreaker)

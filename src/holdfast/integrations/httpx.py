@@ -22,9 +22,8 @@ from typing import Any, cast
 import httpx
 
 from holdfast.integrations.exchange import FAILED_STATUSES, Exchange, Protection, is_small
-from holdfast.integrations.hosts import Guards
+from holdfast.integrations.hosts import AnyPipeline, Guards
 from holdfast.outcome import Outcome
-from holdfast.pipeline import Pipeline
 from holdfast.policies.scope import Deadline
 
 MISTAKES = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -70,7 +69,7 @@ class _Resilient:
         )
         return Exchange(self._protection.failed_statuses, repeatable=again)
 
-    def _pipeline(self, request: httpx.Request) -> Pipeline:
+    def _pipeline(self, request: httpx.Request) -> AnyPipeline:
         url = request.url
         return self._protection.hosts.pipeline(f"{url.scheme}://{url.netloc.decode('ascii')}")
 

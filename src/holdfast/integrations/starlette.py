@@ -24,7 +24,7 @@ from holdfast.errors import BadInputError, DeadlineExceededError, RejectedError
 from holdfast.integrations.asgi import App, Ear, Receive, Reply, Send
 from holdfast.integrations.hosts import Guard, pipeline_of
 from holdfast.policies import checks
-from holdfast.policies.policy import Bound
+from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.scope import Deadline
 
 
@@ -61,13 +61,11 @@ class ResilienceMiddleware:
         checks.seconds("max_deadline", max_deadline)
         checks.seconds("retry_after", retry_after, zero=True, optional=True)
         self.app = app
+        if isinstance(exempt, str):
+            raise BadInputError(f"exempt must be some paths, such as {(exempt,)}, got {exempt!r}")
         self.pipeline = pipeline_of(pipeline)
-        for policy in self.pipeline.policies:
-            if policy.bound(Bound(1.0, 1)).calls > 1:
-                raise BadInputError(
-                    "pipeline must not call more than once, because a request can be read only "
-                    f"once; take out {policy.describe()!r:.100} and let the client repeat"
-                )
+        self._checked: tuple[Policy, ...] = ()
+        self._refuse_repeats()
         self._header = None if deadline_header is None else deadline_header.lower().encode()
         self._max_deadline = max_deadline
         self._retry_after = retry_after
@@ -95,8 +93,22 @@ class ResilienceMiddleware:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
+    def _refuse_repeats(self) -> None:
+        # A named pipeline's policies change when its configuration does.
+        policies = self.pipeline.policies
+        if policies is self._checked:
+            return
+        for policy in policies:
+            if policy.bound(Bound(1.0, 1)).calls > 1:
+                raise BadInputError(
+                    "pipeline must not call more than once, because a request can be read only "
+                    f"once; take out {policy.describe()!r:.100} and let the client repeat"
+                )
+        self._checked = policies
+
     async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, reply: Reply) -> None:
         failure: Exception | None = None
+        self._refuse_repeats()
 
         async def run(*request: Any) -> Any:
             nonlocal failure

@@ -18,9 +18,9 @@ NOTES = 10
 """Earlier attempts noted on an exception; its report has more of them."""
 
 
-def compose(policies: Sequence[Policy]) -> Step:
-    """One flow of all policies, the first one outermost."""
-    step: Step = _call_through
+def compose(policies: Sequence[Policy], innermost: Step | None = None) -> Step:
+    """One flow of all policies, the first one outermost, around the call or another flow."""
+    step: Step = innermost or _call_through
     for policy in reversed(policies):
         step = _around(policy, step)
     return step

@@ -23,7 +23,7 @@ from holdfast.pipeline.config_fields import (
     did_you_mean,
     only_known,
 )
-from holdfast.pipeline.config_parts import KINDS, SHARED, Config, Key, Spec, entries, made_of
+from holdfast.pipeline.config_parts import KINDS, SHARED, Config, Key, Spec, entries, made_of, same
 from holdfast.pipeline.pipeline import Pipeline
 from holdfast.pipeline.profiles import Profile, settings_of_profiles
 from holdfast.policies.budget import RetryBudget
@@ -99,7 +99,7 @@ class _Reader:
 
     def _budget(self, path: str, name: str, settings: dict[str, Any]) -> RetryBudget:
         known = self._before.budgets.get(name)
-        if known is not None and known[0] == settings:
+        if known is not None and same(known[0], settings):
             self._made.budgets[name] = known
         else:
             budget = build(path, RetryBudget, {"name": name} | settings, "a budget")
@@ -263,14 +263,14 @@ class _Reader:
         key: Key = (kind, name) if number is None else (kind, name, number)
         twin = self._made.specs.get(key)
         if twin is not None:
-            if twin.settings != settings:
+            if not same(twin.settings, settings):
                 raise BadInputError(
                     f"{path} contradicts {twin.path}: both are the {kind} {name!r}, with "
                     f"different {_differing(twin.settings, settings)}"
                 )
             return twin
         known = self._before.specs.get(key)
-        if known is not None and known.settings == settings:
+        if known is not None and same(known.settings, settings):
             policy = known.policy
         else:
             policy = made_of(path, kind, settings)
@@ -280,5 +280,5 @@ class _Reader:
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    names = [name for name in {**one, **other} if not same(one.get(name), other.get(name))]
     return ", ".join(names)

@@ -66,6 +66,11 @@ class Config:
     specs: dict[Key, Spec] = field(default_factory=dict)
     """Every policy once, however many pipelines share it."""
 
+    def without(self, name: str) -> Config:
+        """The same without one pipeline."""
+        rest = {other: specs for other, specs in self.pipelines.items() if other != name}
+        return Config(rest, self.budgets, self.specs)
+
     def changed_from(self, before: Config) -> tuple[str, ...]:
         """The pipelines that are new, gone or changed, sorted."""
         names = {*before.pipelines, *self.pipelines}
@@ -76,6 +81,17 @@ class Config:
                 if _identity(before.pipelines.get(name)) != _identity(self.pipelines.get(name))
             )
         )
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two settings are one and the same; unlike ``==``, 1 is neither True nor 1.0."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
 
 
 def _identity(specs: tuple[Spec, ...] | None) -> list[tuple[Key, int]] | None:

@@ -4,6 +4,7 @@
   end. Calls in flight at a change go on with what they started with.
 - What was decorated follows, too.
 - Closed stays closed, whatever the settings become.
+- Inside another pipeline it stands for the policies it has at the moment of each call.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from holdfast.outcome import Outcome
+from holdfast.errors import RejectedError
+from holdfast.outcome import Err, Outcome
+from holdfast.pipeline.compose import compose
 from holdfast.pipeline.inflight import Closed
 from holdfast.pipeline.pipeline import Pipeline
 from holdfast.pipeline.streams import kind_of
-from holdfast.policies.policy import Policy
+from holdfast.policies import checks
+from holdfast.policies.call import Call
+from holdfast.policies.effects import Flow, Step
+from holdfast.policies.policy import Bound, Policy
 from holdfast.ports import ambient
 
 P = ParamSpec("P")
@@ -98,6 +104,7 @@ class NamedPipeline:
 
     def close(self, limit: float = 30.0) -> Closed:
         """Refuse new calls, and wait for those on their way; see `Pipeline.close`."""
+        checks.seconds("limit", limit, zero=True)
         self._closed = True
         until = ambient.now() + limit
         told = [self.current.close(limit)]
@@ -106,6 +113,7 @@ class NamedPipeline:
 
     async def aclose(self, limit: float = 30.0) -> Closed:
         """Like `close`, for code in an event loop."""
+        checks.seconds("limit", limit, zero=True)
         self._closed = True
         until = ambient.now() + limit
         told = [await self.current.aclose(limit)]
@@ -119,6 +127,10 @@ class NamedPipeline:
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force."""
         return self.current.policies
+
+    def as_policy(self) -> Policy:
+        """What stands for it inside another pipeline."""
+        return Followed(self)
 
     @property
     def in_flight(self) -> int:
@@ -135,6 +147,47 @@ class NamedPipeline:
 
     def __repr__(self) -> str:
         return f"<NamedPipeline {self.name!r}: {self.current!r}>"
+
+
+class Followed(Policy):
+    """A named pipeline as one policy of another: the settings in force at each call."""
+
+    __slots__ = ("_handle", "_latest")
+
+    def __init__(self, handle: NamedPipeline) -> None:
+        self._handle = handle
+        self._latest: tuple[Pipeline | None, Step | None, Step | None] = (None, None, None)
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner`` in the way of the policies of this moment."""
+        pipeline = self._handle.current
+        entries, scope = pipeline.flow_entries(), call.scope
+        if entries is None:
+            return Err(RejectedError(f"pipeline {self._handle.name!r} is closed"))
+        known, around, step = self._latest
+        if step is None or known is not pipeline or around is not inner:
+            step = compose(pipeline.policies, inner)
+            self._latest = (pipeline, inner, step)
+        entries[scope] = call.task
+        try:
+            return (yield from step(call))
+        finally:
+            del entries[scope]
+
+    def describe(self) -> str:
+        """The policies in force, in one line."""
+        told = ", then ".join(policy.describe() for policy in self._handle.policies) or "nothing"
+        return f"the pipeline {self._handle.name!r}, now: {told}"
+
+    def bound(self, inner: Bound) -> Bound:
+        """The worst case of the policies in force."""
+        for policy in reversed(self._handle.policies):
+            inner = policy.bound(inner)
+        return inner
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state of the policies in force."""
+        return self._handle.snapshot()
 
 
 def _followed(

@@ -33,8 +33,8 @@ from holdfast.pipeline.streams import (
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
-from holdfast.policies.policy import Bound, Policy
-from holdfast.policies.scope import child, current_scope, enter, leave, leave_anywhere
+from holdfast.policies.policy import Bound, Performer, Policy
+from holdfast.policies.scope import Scope, child, current_scope, enter, leave, leave_anywhere
 from holdfast.ports import ambient
 
 SyncMaker = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -113,8 +113,10 @@ class Pipeline:
         "policies",
     )
 
-    def __init__(self, *policies: Policy | Pipeline, name: str | None = None) -> None:
+    def __init__(self, *policies: Policy | Performer, name: str | None = None) -> None:
         """Put policies together; a pipeline among them stands for its own policies.
+
+        One from a `Registry` stands for those that it has at the moment of each call.
 
         Raises:
             BadInputError: the order makes no sense, for instance retries that can never happen.
@@ -122,9 +124,13 @@ class Pipeline:
         if name is not None:
             checks.label("name", name)
         flat: list[Policy] = []
+        seen: list[Policy] = []
         for policy in policies:
-            flat.extend(policy.policies if isinstance(policy, Pipeline) else (policy,))
-        check(flat)
+            as_policy = getattr(policy, "as_policy", None)
+            inside: Any = getattr(policy, "policies", (policy,))
+            flat.extend(inside if as_policy is None else (as_policy(),))
+            seen.extend(inside)
+        check(seen)
         self.name = name or "pipeline"
         self.policies = tuple(flat)
         self._step = compose(flat)
@@ -252,6 +258,10 @@ class Pipeline:
     def in_flight(self) -> int:
         """Calls on their way through this pipeline now."""
         return self._inflight.count
+
+    def flow_entries(self) -> dict[Scope, asyncio.Task[object] | None] | None:
+        """Where a flow that runs its policies inside another call is entered; None if closed."""
+        return None if self._inflight.shut else self._inflight.entries
 
     # -- looking at it ---------------------------------------------------------------------
 

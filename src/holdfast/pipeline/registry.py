@@ -23,7 +23,7 @@ from holdfast.errors import BadInputError
 from holdfast.events import hub
 from holdfast.pipeline.config import Source, parse, read
 from holdfast.pipeline.config_fields import build, did_you_mean
-from holdfast.pipeline.config_parts import Config, Key, Spec
+from holdfast.pipeline.config_parts import Config, Key, Spec, same
 from holdfast.pipeline.eviction import KeptBreaker, make_room
 from holdfast.pipeline.named import NamedPipeline
 from holdfast.pipeline.pipeline import Pipeline
@@ -125,10 +125,16 @@ class Registry:
         return new
 
     def remove(self, name: str) -> bool:
-        """Forget a pipeline; whoever holds it can go on using it. False if there is none."""
-        with self._lock:
+        """Forget a pipeline; whoever holds it can go on using it. False if there is none.
+
+        One that the configuration describes is back after the next `load` or `reload`.
+        """
+        with self._reloading, self._lock:
             self._held.pop(name, None)
             found = self._pinned.pop(name, None) or self._made.pop(name, None)
+            if found is not None and name in self._config.pipelines:
+                self._gone[name] = found
+                self._config = self._config.without(name)
         return found is not None
 
     def names(self) -> tuple[str, ...]:
@@ -233,9 +239,15 @@ class Registry:
         return {
             "pipelines": {name: one.snapshot() for name, one in sorted(pipelines.items())},
             "breakers": {name: one.snapshot() for name, one in self.breakers().items()},
+            "budgets": self._budgets(),
             "max_pipelines": self.max_pipelines,
             "turned_away": turned_away,
         }
+
+    def _budgets(self) -> dict[str, Any]:
+        # Those of profiles have names no table can have; they are told with their pipelines.
+        named = {name: one for name, (_, one) in self._config.budgets.items() if "\0" not in name}
+        return {name: budget.snapshot() for name, budget in sorted(named.items())}
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} pipelines, at most {self.max_pipelines}>"
@@ -277,7 +289,7 @@ class Registry:
         else:
             return None
         for key, value in settings.items():
-            if key not in known or known[key] != value:
+            if key not in known or not same(known[key], value):
                 raise BadInputError(
                     f"{key} must be what the breaker {name!r} was made with "
                     f"({known.get(key, 'the default')!r}), got {value!r:.100}"
@@ -300,10 +312,15 @@ class Registry:
                 config.budgets,
                 policies,
             )
+            # All of them before any of them is in force.
+            built = {
+                name: Pipeline(*(spec.policy for spec in config.pipelines[name]), name=name)
+                for name in changed
+                if name in config.pipelines
+            }
             for name in changed:
-                if name in config.pipelines:
-                    specs = config.pipelines[name]
-                    self._switch(name, Pipeline(*(spec.policy for spec in specs), name=name))
+                if name in built:
+                    self._switch(name, built[name])
                 else:
                     self._gone[name] = self._pinned.pop(name)
             self._config = config

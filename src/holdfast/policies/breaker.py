@@ -53,6 +53,8 @@ class CircuitBreaker(Policy):
         "rejected",
     )
 
+    settings = frozenset({"circuit", "name"})
+
     def __init__(
         self,
         name: str = "circuit",
@@ -69,7 +71,7 @@ class CircuitBreaker(Policy):
         window_calls: int | None = None,
         minimum_calls: int | None = None,
         slow_rate: float | None = None,
-        slow_factor: float = 3.0,
+        slow_factor: float | None = None,
         slow_seconds: float | None = None,
         timeout_growth: float = 2.0,
         timeout_maximum: float | None = None,
@@ -94,7 +96,8 @@ class CircuitBreaker(Policy):
             window_calls: look back over so many calls instead.
             minimum_calls: calls in the window before a rate means anything (20).
             slow_rate: share of slow calls in the window that opens it.
-            slow_factor: a call is slow when it takes this many times what is learned to be normal.
+            slow_factor: a call is slow when it takes this many times what is learned to be
+                normal (3).
             slow_seconds: a call is slow above this; instead of the learned baseline.
             timeout_growth: each opening without a recovery lasts this many times the last.
             timeout_maximum: seconds no opening exceeds (default: ten times ``timeout``).
@@ -125,6 +128,9 @@ class CircuitBreaker(Policy):
             )
         checks.whole("window_calls", window_calls, at_least=1, optional=True)
         checks.hook("failure_on_result", failure_on_result)
+        if slow_factor is not None and (slow_rate is None or slow_seconds is not None):
+            why = "needs slow_rate" if slow_rate is None else "contradicts slow_seconds: give one"
+            raise BadInputError(f"slow_factor {why}, got {slow_factor!r}")
         rates = failure_rate is not None or slow_rate is not None
         if rates and window is None and window_calls is None:
             window = 60.0
@@ -149,7 +155,7 @@ class CircuitBreaker(Policy):
             window_calls=window_calls,
             minimum_calls=minimum_calls,
             slow_rate=slow_rate,
-            slow_factor=slow_factor,
+            slow_factor=3.0 if slow_factor is None else slow_factor,
             slow_seconds=slow_seconds,
             ramp_seconds=ramp_seconds,
         )

@@ -14,10 +14,11 @@ from typing import Any
 
 from holdfast.machines.budget import BudgetMachine
 from holdfast.policies import checks
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 
-class RetryBudget:
+class RetryBudget(Sealed):
     """At most ``ratio`` extra calls per first call within ``seconds``, but always ``floor``.
 
     One instance per dependency, given to every `Retry` and `Hedge` towards it.
@@ -25,6 +26,7 @@ class RetryBudget:
     """
 
     __slots__ = ("_lock", "_machine", "floor", "name", "ratio", "seconds")
+    settings = frozenset({"floor", "name", "ratio", "seconds"})
 
     def __init__(
         self, ratio: float = 0.2, *, floor: int = 3, seconds: float = 10.0, name: str = "budget"
@@ -52,6 +54,7 @@ class RetryBudget:
         with self._lock:
             balance = self._machine.balance(ambient.now())
         return {
+            "name": self.name,
             "ratio": self.ratio,
             "floor": self.floor,
             "seconds": self.seconds,

@@ -34,6 +34,8 @@ class Bulkhead(Policy):
 
     __slots__ = ("_lock", "free", "line", "max_concurrent", "max_queue", "max_wait", "name")
 
+    settings = frozenset({"max_concurrent", "max_queue", "max_wait", "name"})
+
     def __init__(
         self,
         max_concurrent: int,

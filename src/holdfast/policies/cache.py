@@ -74,6 +74,8 @@ class Cache(Policy):
         "stale_if_error",
     )
 
+    settings = frozenset({"max_entries", "name", "seconds", "stale_if_error"})
+
     def __init__(
         self,
         seconds: float,

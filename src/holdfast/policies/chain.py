@@ -45,6 +45,8 @@ class FallbackChain(Policy):
 
     __slots__ = ("_links", "_lock", "_primary", "_stops", "_tally", "name", "stop_on", "wait_limit")
 
+    settings = frozenset({"name", "stop_on", "wait_limit"})
+
     def __init__(
         self,
         name: str,
@@ -72,7 +74,7 @@ class FallbackChain(Policy):
         self.stop_on = stop_on
         self.wait_limit = wait_for_recovery
         self._stops = compile_condition("stop_on", stop_on)
-        first = Target.of(primary)
+        first = Target.of(primary, "primary")
         self._primary = Link(name, first.name or "primary", None, first, stop_on)
         self._links: tuple[Link, ...] = ()
         self._tally = dict.fromkeys(("calls", "fallbacks_used", "stopped", "exhausted"), 0)

@@ -60,6 +60,8 @@ class Chaos(Policy):
         "when",
     )
 
+    settings = frozenset({"drill", "kind", "name", "seed", "when"})
+
     def __init__(
         self,
         kind: str,

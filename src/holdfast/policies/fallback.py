@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Run, Step
 from holdfast.policies.frames import note, origin, release
 from holdfast.policies.matching import Condition, Test, compile_condition, every_leaf
-from holdfast.policies.policy import Policy
+from holdfast.policies.policy import Bound, Policy
 from holdfast.ports import ambient
 
 _COPIED = frozenset({list, dict, set, bytearray})
@@ -66,6 +67,10 @@ class Fallback(Policy):
     def describe(self) -> str:
         """What is returned instead, in one line."""
         return f"Fallback: {self.value!r:.100}"
+
+    def bound(self, inner: Bound) -> Bound:
+        """A function may take as long as it likes after the call has failed."""
+        return Bound(math.inf, inner.calls) if callable(self.value) else inner
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner``; put the fallback in place of a failure."""

@@ -67,6 +67,20 @@ class Hedge(Policy):
         "quantile",
     )
 
+    settings = frozenset(
+        {
+            "after",
+            "budget",
+            "idempotency",
+            "initial",
+            "max_extra",
+            "minimum_calls",
+            "name",
+            "on_discard",
+            "quantile",
+        }
+    )
+
     def __init__(
         self,
         after: float | str = "p95",
@@ -154,7 +168,8 @@ class Hedge(Policy):
         after = self.wait()
         with self._lock:
             samples = self._live.count(ambient.now())
-            return {"name": self.name, "after": after, "samples": samples} | self._tally
+            told = {"name": self.name, "after": after, "samples": samples} | self._tally
+        return told if self.budget is None else told | {"budget": self.budget.snapshot()}
 
     def wait(self) -> float | None:
         """Seconds before the next hedge starts; None while too few calls have been seen."""

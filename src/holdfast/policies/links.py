@@ -51,7 +51,7 @@ class Target:
         compile_condition("on", self.on)
 
     @classmethod
-    def of(cls, config: Target | Mapping[str, Any] | None) -> Target:
+    def of(cls, config: Target | Mapping[str, Any] | None, field: str = "config") -> Target:
         """Settings from what a user may give.
 
         Raises:
@@ -62,11 +62,11 @@ class Target:
         if isinstance(config, cls):
             return config
         if not isinstance(config, Mapping):
-            raise BadInputError(f"config must be a Target, a dict or None, got {config!r:.100}")
+            raise BadInputError(f"{field} must be a Target, a dict or None, got {config!r:.100}")
         known = [field.name for field in fields(cls)]
         for key in config:
             if key not in known:
-                raise BadInputError(f"config must have only {', '.join(known)}, got {key!r:.100}")
+                raise BadInputError(f"{field} must have only {', '.join(known)}, got {key!r:.100}")
         return cls(**config)
 
 

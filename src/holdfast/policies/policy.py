@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload
 
 from holdfast.outcome import Outcome
+from holdfast.policies.sealed import Sealed
 
 if TYPE_CHECKING:
     from holdfast.policies.call import Call
@@ -58,7 +60,7 @@ class Bound:
     """How often the protected function can be called."""
 
 
-class Policy:
+class Policy(Sealed):
     """One thing to do about failure."""
 
     __slots__ = ("_pipeline",)
@@ -82,6 +84,21 @@ class Policy:
     def snapshot(self) -> dict[str, Any]:
         """The state, as plain data; empty for a policy that has none."""
         return {}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Policies that are settings alone can be pickled; one with state belongs to its process.
+
+        Raises:
+            TypeError: it has state.
+        """
+        if not hasattr(self, "__dataclass_fields__"):
+            raise TypeError(
+                f"a {type(self).__name__} cannot be pickled or copied: its state is shared by all "
+                "who use it; make one in each process"
+            )
+        own: Any = self
+        given = {one.name: getattr(own, one.name) for one in fields(own) if one.init}
+        return partial(type(self), **given), ()
 
     def _alone(self) -> Performer:
         try:

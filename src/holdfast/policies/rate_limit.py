@@ -48,6 +48,8 @@ class RateLimiter(Policy):
         "wait",
     )
 
+    settings = frozenset({"burst", "max_wait", "name", "per", "rate", "wait"})
+
     def __init__(
         self,
         rate: float,

@@ -145,6 +145,10 @@ class Retry(Policy):
         more = ", ..." if self.max_attempts > len(waits) + 1 else ""
         return f"Retry: {self.max_attempts} attempts, waits of at most {told or 'none'}{more}"
 
+    def snapshot(self) -> dict[str, Any]:
+        """The state of its budget, if it has one."""
+        return {} if self.budget is None else {"budget": self.budget.snapshot()}
+
     def bound(self, inner: Bound) -> Bound:
         """Every attempt at its worst, and the longest wait after each but the last."""
 

@@ -58,13 +58,15 @@ class LoadShedder(Policy):
         "name",
     )
 
+    settings = frozenset({"fixed", "max_queue", "max_wait", "name"})
+
     def __init__(
         self,
         limit: int | None = None,
         *,
-        initial: int = 10,
-        minimum: int = 2,
-        maximum: int = 1000,
+        initial: int | None = None,
+        minimum: int | None = None,
+        maximum: int | None = None,
         max_queue: int | None = None,
         max_wait: float | None = None,
         priority: int | Callable[..., int] = NORMAL,
@@ -76,9 +78,9 @@ class LoadShedder(Policy):
         Args:
             limit: calls at once, fixed, for workers whose number is known, such as GPUs.
                 None: it is learned from how long calls take.
-            initial: the learned limit at the start.
-            minimum: the learned limit never falls below it.
-            maximum: the learned limit never rises above it.
+            initial: the learned limit at the start (default: 10, within the other two).
+            minimum: the learned limit never falls below it (2).
+            maximum: the learned limit never rises above it (1000).
             max_queue: calls that wait at most (default: twice the limit, whatever it is).
             max_wait: seconds a call waits at most; what would wait longer is refused at once.
                 None: as long as its deadline allows.
@@ -91,7 +93,17 @@ class LoadShedder(Policy):
             BadInputError: naming the field, its value and what is right.
         """
         checks.whole("limit", limit, at_least=1, optional=True)
+        for field, value in (("initial", initial), ("minimum", minimum), ("maximum", maximum)):
+            if limit is not None and value is not None:
+                raise BadInputError(
+                    f"{field} is for a limit that is learned, and limit is fixed at {limit!r}; "
+                    f"give one of them, got {field} {value!r}"
+                )
+        minimum = 2 if minimum is None else minimum
         checks.whole("minimum", minimum, at_least=1)
+        checks.whole("maximum", maximum, at_least=minimum, optional=True)
+        maximum = max(1000, minimum) if maximum is None else maximum
+        initial = min(max(10, minimum), maximum) if initial is None else initial
         checks.whole("initial", initial, at_least=minimum)
         checks.whole("maximum", maximum, at_least=initial)
         checks.whole("max_queue", max_queue, at_least=0, optional=True)

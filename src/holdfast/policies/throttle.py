@@ -54,6 +54,8 @@ class AdaptiveThrottle(Policy):
 
     __slots__ = ("_lock", "_machine", "_rejected", "_result_rejected", "k", "minimum", "name")
 
+    settings = frozenset({"k", "minimum", "name"})
+
     def __init__(
         self,
         k: float = 2.0,
