@@ -99,8 +99,10 @@ def test_a_piece_that_is_a_test_passes(code, tmp_path):
     path = tmp_path / "test_page.py"
     path.write_text(code)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path]
-        + ["-o", "asyncio_mode=auto", path],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("--rootdir", tmp_path, "-o", "asyncio_mode=auto", path),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
