@@ -47,6 +47,41 @@ class ErrorCategory(StrEnum):
     """No rule fits."""
 
 
+class ErrorSeverity(StrEnum):
+    """How far an error reaches."""
+
+    LOW = "low"
+    """Trying again is expected to mend it, or only something optional is lost."""
+    MEDIUM = "medium"
+    """This request fails; others are fine."""
+    HIGH = "high"
+    """Every request that needs this model, node or backend fails until somebody acts."""
+    CRITICAL = "critical"
+    """The process, graphics card or machine is of no use until it is restarted or repaired."""
+
+
+class SuggestedRecovery(StrEnum):
+    """The best first thing to do about an error."""
+
+    RETRY = "retry"
+    WAIT_AND_RETRY = "wait_and_retry"
+    SWITCH_BACKEND = "switch_backend"
+    FREE_MEMORY = "free_memory"
+    REDUCE_BATCH = "reduce_batch"
+    REDUCE_RESOLUTION = "reduce_resolution"
+    TILE_VAE = "tile_vae"
+    LOWER_PRECISION = "lower_precision"
+    RELOAD_MODEL = "reload_model"
+    FALLBACK_MODEL = "fallback_model"
+    DOWNLOAD_MODEL = "download_model"
+    FIX_REQUEST = "fix_request"
+    INSTALL_NODE = "install_node"
+    RESTART_SERVER = "restart_server"
+    SKIP_OPTIONAL = "skip_optional"
+    NONE = "none"
+    """Somebody must change the machine or its configuration."""
+
+
 class HoldfastError(Exception):
     """Root of all errors raised by Holdfast itself."""
 

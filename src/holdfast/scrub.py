@@ -1,0 +1,3 @@
+"""Takes secrets out of whatever is about to be stored, shown or sent."""
+
+from __future__ import annotations
