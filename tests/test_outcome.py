@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast import Fallback, FallbackChain, Pipeline
 from holdfast.outcome import LONGEST_MESSAGE, Attempt, Outcome, Report, describe, report_of
 
 
@@ -112,3 +113,15 @@ def test_an_error_that_never_passed_a_policy_has_no_report(mark):
     if mark is not None:
         error.__holdfast__ = mark
     assert report_of(error) is None
+
+
+def test_an_outcome_says_what_was_changed_to_get_it():
+    def fails():
+        raise ConnectionError
+
+    assert Pipeline(Fallback(7)).call_outcome(int).changes == ()
+    told = Pipeline(Fallback(7, name="spare")).call_outcome(fails)
+    assert told.value == 7
+    assert told.changes == ("spare: used in place of ConnectionError",)
+    chain = FallbackChain("render").add_fallback(fails).add_fallback(int)
+    assert chain.call_outcome().changes == ("render: target 'int' gave the result",)

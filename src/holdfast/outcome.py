@@ -74,6 +74,8 @@ class Report:
     """What each policy did, in order (the last 100 of them)."""
     elapsed: float = 0.0
     """Seconds from the call to its end."""
+    changes: tuple[str, ...] = ()
+    """What was changed on the way: other arguments, another target, an older result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,9 @@ class Outcome(Generic[T_co]):
     """The attempts that failed, oldest first."""
     steps: tuple[str, ...] = ()
     """What each policy did, in order; empty when none had to do anything."""
+    changes: tuple[str, ...] = ()
+    """What was changed to get the result: other arguments, another target, an older result, a
+    fallback's value; empty if it is exactly what was asked for."""
 
     @property
     def ok(self) -> bool:

@@ -75,6 +75,7 @@ def outcome_of(result: Result, call: Call) -> Outcome[Any]:
         told.elapsed,
         told.history,
         told.steps,
+        told.changes,
     )
 
 

@@ -62,6 +62,8 @@ def plan(policies: Sequence[Policy]) -> Plan | None:
                 limiter = policy
             case Fallback(on_result=None):
                 pass
+            case Policy(idle_on_success=True):
+                pass
             case _:
                 return None
     if len(budgets) > 1:

@@ -299,11 +299,10 @@ class Cache(Policy):
             age = self._shelf.age(kept, now)
             if why is not None:
                 self._tally["stale"] += 1
-        call.say(
-            f"{self.name}: gave a result {age:.3g} s old"
-            if why is None
-            else f"{self.name}: gave a stale result, {age:.3g} s old, in place of {why}"
-        )
+        if why is None:
+            call.say(f"{self.name}: gave a result {age:.3g} s old")
+        else:
+            call.change(f"{self.name}: gave a stale result, {age:.3g} s old, in place of {why}")
         if hub.active:
             hub.emit(events.CacheServed(self.name, now, why is not None, age))
         return Ok(kept.value)

@@ -36,6 +36,7 @@ class Call:
         "before",
         "began",
         "cancellation",
+        "changes",
         "first",
         "fn",
         "governed",
@@ -99,6 +100,8 @@ class Call:
         """How many cancellations that task had pending when the call began."""
         self.history: list[Attempt] = []
         self.steps: list[object] = []
+        self.changes: list[str] = []
+        """What was changed to get a result, in words."""
         self.retrying: Retry | None = None
         """The outermost retry of this call; retries inside it fold."""
         self.first: Result | None = None
@@ -160,6 +163,12 @@ class Call:
         if len(self.steps) > 2 * KEPT:
             del self.steps[:-KEPT]
 
+    def change(self, told: str) -> None:
+        """Remember that the result is not what was asked for, or not got as it was asked for."""
+        self.say(told)
+        if len(self.changes) < KEPT:
+            self.changes.append(told)
+
     def remember(self, attempt: Attempt) -> None:
         """Remember a failed attempt."""
         self.history.append(attempt)
@@ -183,7 +192,7 @@ class Call:
         """A call for one runner of a race: its own scope and counts, the same story."""
         twin = Call(self.name, child(self.scope), self.fn, self.args, self.kwargs)
         twin.began = self.began
-        twin.history, twin.steps = self.history, self.steps
+        twin.history, twin.steps, twin.changes = self.history, self.steps, self.changes
         twin.retrying, twin.keyed = self.retrying, self.keyed
         twin.governed = self.governed
         return twin
@@ -194,6 +203,7 @@ class Call:
             tuple(self.history[-KEPT:]),
             tuple(map(str, self.steps[-KEPT:])),
             ambient.now() - self.began,
+            tuple(self.changes),
         )
 
     def blame_deadline(self) -> Err:

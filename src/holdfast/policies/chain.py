@@ -231,7 +231,7 @@ class FallbackChain(Policy):
             return
         self._count("fallbacks_used")
         why = "; ".join(f"{name}: {describe(error)}" for name, error in failures.items())
-        call.say(f"{self.name}: target {link.name!r} gave the result")
+        call.change(f"{self.name}: target {link.name!r} gave the result")
         if hub.active:
             hub.emit(events.FallbackUsed(self.name, ambient.now(), link.name, why))
 

@@ -92,7 +92,7 @@ class Fallback(Policy):
                 return self._failed(call, result, substitute)
         else:
             substitute = Ok(self.value.copy() if type(self.value) in _COPIED else self.value)
-        call.say(f"{self.name}: used in place of {why}")
+        call.change(f"{self.name}: used in place of {why}")
         if hub.active:
             hub.emit(events.FallbackUsed(self.name, ambient.now(), self.name, why))
         return substitute

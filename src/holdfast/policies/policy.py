@@ -67,6 +67,8 @@ class Policy(Sealed):
     _pipeline: Performer
     passes_rejections: ClassVar[bool] = False
     """Whether a rejection from inside goes through this policy unchanged, and at once."""
+    idle_on_success: ClassVar[bool] = False
+    """Whether it has nothing to do with a call that succeeds at once, and leaves no trace of it."""
     perform_with: ClassVar[Callable[[Policy], Performer]]
 
     def flow(self, call: Call, inner: Step) -> Flow:
