@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from functools import partial
@@ -94,3 +96,36 @@ def test_retries_fold_however_many_calls_lie_between(through):
     with FakeClock(), pytest.raises(ConnectionError):
         Pipeline(Retry(3, STEADY)).call(deeper, through)
     assert calls == 3
+
+
+DEADLY = """
+import gc, sys, threading, time
+from holdfast import Pipeline, Retry
+
+pipeline, over = Pipeline(Retry(3)), threading.Event()
+
+def start_threads():
+    while not over.is_set():
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+starters = [threading.Thread(target=start_threads, daemon=True) for _ in range(3)]
+gc.callbacks.append(lambda *_: time.sleep(1e-5))
+gc.set_threshold(1)
+for starter in starters:
+    starter.start()
+for _ in range(1000):
+    assert pipeline.in_flight == 0
+assert gc.isenabled()
+over.set()
+print("no deadlock")
+"""
+
+
+def test_looking_at_all_threads_does_not_deadlock_with_a_collection_and_a_thread_that_starts():
+    # In a process of its own, because one that is deadlocked cannot say so.
+    done = subprocess.run(
+        [sys.executable, "-c", DEADLY], capture_output=True, text=True, timeout=40
+    )
+    assert done.stdout == "no deadlock\n", done.stderr

@@ -128,6 +128,11 @@ class Circuit:
             return Permit(self.era, shadow=True)
         return permit
 
+    @property
+    def good_probes(self) -> int:
+        """Successful probes in a row, while half-open."""
+        return self._successes
+
     def success(
         self, permit: Permit, now: float, seconds: float | None = None, *, chance: float = 0.5
     ) -> bool:
@@ -217,6 +222,15 @@ class Circuit:
         """Admit every call and count nothing until somebody says otherwise."""
         if self._by_hand is not _DISABLED:
             self._wipe(_DISABLED, now)
+
+    def half_open(self, now: float) -> None:
+        """Open, with the time of the opening over: the next calls are probes."""
+        self._onwards(now)
+        self._by_hand = None
+        self._openings = max(1, self._openings)
+        self._half_open_at = self._latest
+        self._enter(_OPEN, "set by hand")
+        self.would_be(now)
 
     def measure_only(self, now: float) -> None:
         """Admit every call, and go on keeping account of what would be."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import threading
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Iterator
 from types import (
@@ -34,6 +35,7 @@ hot_paths: set[CodeType] = set()
 """The code of hot paths. Each has the locals `governs`, set while its first attempt runs and true
 if a retry governs it, and `call`, set when it has handed over to the flows; and `rest`."""
 
+_looking = threading.Lock()
 DEEPEST = 10_000
 """Awaits looked at in one task."""
 DEEPEST_HELD, MOST_HELD = 4, 500
@@ -79,11 +81,8 @@ def governed() -> bool:
 
 def calls_of(inflight: object) -> int:
     """How many calls on hot paths that belong to ``inflight`` are on their way now."""
-    frames = sys._current_frames()  # noqa: SLF001  # documented, for debuggers and for us
     running = sum(
-        told["rest"].inflight is inflight
-        for frame in frames.values()
-        for told in _protecting(frame)
+        told["rest"].inflight is inflight for frame in _tops() for told in _protecting(frame)
     )
     return running + len(tasks_of(inflight))
 
@@ -125,6 +124,21 @@ def _protecting(frame: FrameType | None) -> Iterator[dict[str, Any]]:
         del frame
 
 
+def _tops() -> list[FrameType]:
+    """The innermost frame of every thread."""
+    with _looking:
+        # The interpreter holds a lock meanwhile that a thread needs to start. If a collection
+        # came now, what it runs could let that thread go first, and both would wait for ever:
+        # CPython issue 106883.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return list(sys._current_frames().values())  # noqa: SLF001  # documented
+        finally:
+            if collecting:
+                gc.enable()
+
+
 def _running_loops() -> Iterator[asyncio.AbstractEventLoop]:
     """The event loop of this thread, and those of others that are written in Python."""
     try:
@@ -133,7 +147,7 @@ def _running_loops() -> Iterator[asyncio.AbstractEventLoop]:
         mine = None
     if mine is not None:
         yield mine
-    for top in list(sys._current_frames().values()):  # noqa: SLF001
+    for top in _tops():
         frame: FrameType | None = top
         while frame is not None:
             if frame.f_code is BaseEventLoop.run_forever.__code__:

@@ -42,6 +42,7 @@ class CircuitBreaker(Policy):
     """Refuses calls to a dependency that keeps failing. Share one object per dependency."""
 
     __slots__ = (
+        "__weakref__",
         "_by_hand",
         "_counts",
         "_excluded",
@@ -175,7 +176,10 @@ class CircuitBreaker(Policy):
     # -- by hand ---------------------------------------------------------------------------
 
     def can_execute(self) -> bool:
-        """Whether a call may be made; follow it with `record_success` or `record_failure`."""
+        """Whether a call may be made; follow it with `record_success` or `record_failure`.
+
+        Or with a call through the breaker: it uses the leave that was given here.
+        """
         permit = self.admit()
         if permit is None:
             return False
@@ -289,7 +293,11 @@ class CircuitBreaker(Policy):
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` if the circuit lets it, and learn from its end."""
         era = self.circuit.admits
-        permit = call.adopt(self) or (self.admit() if era is None else Permit(era))
+        permit = (
+            call.adopt(self)
+            or (self._by_hand and self._leave_in_hand())
+            or (self.admit() if era is None else Permit(era))
+        )
         if not isinstance(permit, Permit):
             return self._refuse(call)
         scope, listeners = call.scope, call.scope.listeners
@@ -386,11 +394,25 @@ class CircuitBreaker(Policy):
     def _renew(self, permit: Permit) -> None:
         self._change("progress of a probe", lambda now: self.circuit.renew(permit, now))
 
+    def probe_now(self) -> None:
+        """Be half-open now: the next calls are probes."""
+        self._change("by hand", self.circuit.half_open)
+
+    def _taken_by_hand(self) -> Permit | None:
+        """The leave that `can_execute` gave in this context and nobody has used."""
+        mine = () if self._by_hand is None else self._by_hand.get()
+        if self._by_hand is None or not mine:
+            return None
+        *rest, permit = mine
+        self._by_hand.set(tuple(rest))
+        return permit
+
+    def _leave_in_hand(self) -> Permit | None:
+        permit = self._taken_by_hand()
+        return permit if permit is not None and permit.era == self.circuit.era else None
+
     def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = Permit(self.circuit.era)
-        if self._by_hand is not None and (mine := self._by_hand.get()):
-            *rest, permit = mine
-            self._by_hand.set(tuple(rest))
+        permit = self._taken_by_hand() or Permit(self.circuit.era)
         self.settle(permit, failed=failed, seconds=seconds)
 
     def _change(self, reason: str, action: Callable[[float], Any]) -> Any:
