@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import Phase, settings
@@ -13,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from holdfast.errors import BadInputError, RejectedError
 from holdfast.events import listen
 from holdfast.pipeline import Pipeline
-from holdfast.pipeline.inflight import Closed
+from holdfast.pipeline.inflight import Closed, Inflight
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.bulkhead import Bulkhead
 from holdfast.policies.retry import Retry
@@ -284,3 +286,23 @@ TestModel.settings = settings(
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
+
+
+def test_loops_of_many_threads_get_their_queues_at_once():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            inflight = Inflight()
+
+            def ask(inflight=inflight):
+                loops = [asyncio.new_event_loop() for _ in range(30)]
+                queues = [inflight.queue(loop) for loop in loops]
+                for loop in loops:
+                    loop.close()
+                return len(set(map(id, queues)))
+
+            with ThreadPoolExecutor(8) as pool:
+                assert [one.result() for one in [pool.submit(ask) for _ in range(8)]] == [30] * 8
+    finally:
+        sys.setswitchinterval(before)

@@ -14,6 +14,7 @@ wheels: Varghese and Lauck, 1987, with one wheel per duration.)
 from __future__ import annotations
 
 import asyncio
+import threading
 import math
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -103,18 +104,21 @@ def disarm(alarm: Alarm) -> bool:
 
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[float, AlarmQueue]]
 _queues = WeakKeyDictionary()
+_asking = threading.Lock()
 KEPT = 64
 """Durations remembered per loop; beyond that, those not in use are forgotten."""
 
 
 def queue_for(loop: asyncio.AbstractEventLoop, seconds: float) -> AlarmQueue:
     """The running loop's shared queue for limits of this length."""
-    queues = _queues.get(loop)
-    if queues is None:
-        # A closed loop's timers would keep it alive for ever.
-        for other in [other for other in list(_queues) if other.is_closed()]:
-            _queues.pop(other, None)
-        queues = _queues[loop] = {}
+    # Loops of several threads may ask at once, and each asks about itself.
+    with _asking:
+        queues = _queues.get(loop)
+        if queues is None:
+            # A closed loop's timers would keep it alive for ever.
+            for other in [other for other in list(_queues) if other.is_closed()]:
+                _queues.pop(other, None)
+            queues = _queues[loop] = {}
     queue = queues.get(seconds)
     if queue is None:
         if len(queues) >= KEPT:

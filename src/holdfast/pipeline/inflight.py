@@ -7,6 +7,7 @@ stacks of their threads and tasks, when somebody asks: see `stack`.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -35,24 +36,27 @@ class Closed:
 class Inflight:
     """The calls of one pipeline."""
 
-    __slots__ = ("_queues", "entries", "shut")
+    __slots__ = ("_lock", "_queues", "entries", "shut")
 
     def __init__(self) -> None:
         self.shut: list[None] = []
         """Holds something once the pipeline is closed; a list, so that a hot path can ask it."""
         self.entries: dict[Scope, asyncio.Task[object] | None] = {}
         """Calls run by flows, with their task if they have one."""
+        self._lock = threading.Lock()
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, AlarmQueue] = WeakKeyDictionary()
 
     def queue(self, loop: asyncio.AbstractEventLoop) -> AlarmQueue:
         """The queue of alarms, and so of async calls, in the running loop."""
-        queue = self._queues.get(loop)
-        if queue is None:
-            # A closed loop's timers would keep it alive for ever.
-            for other in [other for other in list(self._queues) if other.is_closed()]:
-                self._queues.pop(other, None)
-            queue = self._queues[loop] = AlarmQueue()
-        return queue
+        # Asked once for each loop, but loops of several threads may ask at once.
+        with self._lock:
+            queue = self._queues.get(loop)
+            if queue is None:
+                # A closed loop's timers would keep it alive for ever.
+                for other in [other for other in list(self._queues) if other.is_closed()]:
+                    self._queues.pop(other, None)
+                queue = self._queues[loop] = AlarmQueue()
+            return queue
 
     @property
     def count(self) -> int:
