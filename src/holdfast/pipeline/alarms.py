@@ -14,8 +14,8 @@ wheels: Varghese and Lauck, 1987, with one wheel per duration.)
 from __future__ import annotations
 
 import asyncio
-import threading
 import math
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 

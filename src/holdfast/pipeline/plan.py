@@ -60,9 +60,7 @@ def plan(policies: Sequence[Policy]) -> Plan | None:
                 bulkhead = policy
             case RateLimiter() if limiter is None:
                 limiter = policy
-            case Fallback(on_result=None):
-                pass
-            case Policy(idle_on_success=True):
+            case Fallback(on_result=None) | Policy(idle_on_success=True):
                 pass
             case _:
                 return None
