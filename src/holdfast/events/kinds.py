@@ -182,3 +182,18 @@ class ConfigReloaded(Event):
     """New settings are in force."""
 
     pipelines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DegradationChanged(Event):
+    """A service, or one dependency of it, was turned down or restored."""
+
+    scope: str | None
+    """The dependency, or None for the whole service."""
+    old: str
+    """Its own level before: `full`, `high`, `medium`, `low` or `minimal`."""
+    new: str
+    reason: str
+    cause: str
+    """What moved it: `hand`, `severity`, `error_rate`, `failures`, `latency`, `memory`,
+    `memory_stalls` or `quiet`."""
