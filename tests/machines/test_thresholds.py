@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import BadInputError
 from holdfast.machines.thresholds import Thresholds
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 positive = st.floats(0.001, 1e6)
 
@@ -38,6 +40,7 @@ def test_lists_become_tuples_so_that_nobody_changes_them_later():
     assert rate.degrade == (10.0, 20.0)
 
 
+@relaxed
 @given(ladders(), positive, positive)
 def test_both_answers_grow_with_the_value_and_what_is_wanted_is_held(ladder, one, other):
     low, high = sorted((one, other))

@@ -149,7 +149,7 @@ class KnobBoard:
                 knob,
                 (keys,) if isinstance(keys, str) else tuple(keys),
                 not isinstance(keys, str),
-                knob.begins.rank,
+                acting_level("knob.begins", knob.begins).rank,
             )
             for knob in self._knobs.values()
             for keys in knob.keys
