@@ -9,9 +9,7 @@ import pytest
 from holdfast.system.degradation import MemoryPressure, memory_pressure
 
 MEMINFO = "MemTotal:       1000 kB\nMemFree:  10 kB\nMemAvailable:   {} kB\nHugePages_Total: 0\n"
-PSI = (
-    "some avg10={} avg60=0.00 avg300=0.00 total=5\nfull avg10=90.00 avg60=0.00 avg300=0 total=1\n"
-)
+PSI = "some avg10={} avg60=0.00 avg300=0.00 total=5\nfull avg10=90.00 avg60=0.00 avg300=0 total=1\n"
 
 
 def tree(root, files):
