@@ -44,7 +44,7 @@ def test_a_number_never_rises_never_passes_its_floor_and_falls_with_the_quality(
     assert less <= more <= value
     assert less >= min(value, knob.floor)
     assert knob.scale(value, 1.0) == value
-    assert less == value or less == knob.floor or less % knob.snap == knob.offset
+    assert less in (value, knob.floor) or less % knob.snap == knob.offset
 
 
 @relaxed
