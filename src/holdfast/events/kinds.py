@@ -184,6 +184,21 @@ class ConfigReloaded(Occurrence):
     pipelines: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DegradationChanged(Occurrence):
+    """A service, or one dependency of it, was turned down or restored."""
+
+    scope: str | None
+    """The dependency, or None for the whole service."""
+    old: str
+    """Its own level before: `full`, `high`, `medium`, `low` or `minimal`."""
+    new: str
+    reason: str
+    cause: str
+    """What moved it: `hand`, `severity`, `error_rate`, `failures`, `latency`, `memory`,
+    `memory_stalls` or `quiet`."""
+
+
 Event = (
     CallSucceeded
     | CallFailed
@@ -205,5 +220,6 @@ Event = (
     | ChaosInjected
     | ResultDiscarded
     | ConfigReloaded
+    | DegradationChanged
 )
 """Any of them. With this union a type checker sees whether a `match` forgets one."""
