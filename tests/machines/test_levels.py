@@ -222,6 +222,7 @@ class PlainAccount(RuleBasedStateMachine):
         self.changed = self.struck = self.restored = None
         self.expected = getattr(self, "expected", [])
         self.by_hand = getattr(self, "by_hand", set())
+        self.forgotten = getattr(self, "forgotten", set())
 
     def change(self, level, *, quiet=None):
         self.expected.append(Move(self.now, self.level, level, quiet))
@@ -316,6 +317,8 @@ class PlainAccount(RuleBasedStateMachine):
             self.by_hand.add(len(self.expected))
             self.expected.append(Move(self.now, self.level, 0))
         self.fresh()
+        # It knows nothing any more of what was before, be there a move of the reset or not.
+        self.forgotten.add(len(self.expected))
         self.tell("reset")
 
     @invariant()
@@ -338,6 +341,8 @@ class PlainAccount(RuleBasedStateMachine):
                 continue
             assert abs(move.new - move.old) == 1
             assert (move.new < move.old) == (move.quiet is not None)
+            if at in self.forgotten:
+                continue
             if at and at - 1 not in self.by_hand:
                 assert move.at - self.moves[at - 1].at >= self.rules.step_seconds
             if move.quiet is not None and at:
