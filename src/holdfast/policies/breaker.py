@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -51,6 +52,7 @@ class CircuitBreaker(Policy):
         "circuit",
         "measures",
         "name",
+        "on_change",
         "rejected",
     )
 
@@ -161,6 +163,8 @@ class CircuitBreaker(Policy):
             ramp_seconds=ramp_seconds,
         )
         self.name = name
+        self.on_change: Callable[[str, str, str], object] | None = None
+        """Told of each change: old state, new state, reason. What it raises is ignored."""
         self.circuit = Circuit(settings)
         """The machine. Its `quiet` and `open_until` may be read without the lock."""
         self._counts = counts_as_failure if on is None else compile_condition("on", on)
@@ -428,6 +432,9 @@ class CircuitBreaker(Policy):
 
     def _tell(self, old: CircuitState, new: CircuitState, reason: str) -> None:
         self.rejected = None
+        if self.on_change is not None:
+            with suppress(Exception):
+                self.on_change(str(old), str(new), reason)
         if hub.active:
             now = ambient.now()
             after = max(0.0, self.circuit.open_until - now)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,9 +44,14 @@ class LevelChange:
         }
 
 
-def announce(name: str, changes: list[LevelChange]) -> None:
+def announce(
+    name: str, changes: list[LevelChange], on_change: Callable[[LevelChange], object] | None
+) -> None:
     """Log the changes and tell listeners; under no lock, for listeners may take their time."""
     for change in changes:
+        if on_change is not None:
+            with suppress(Exception):
+                on_change(change)
         log.log(
             logging.WARNING if change.degrades else logging.INFO,
             "%s: %s %s from %s to %s: %s (%s)",

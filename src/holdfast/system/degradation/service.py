@@ -35,6 +35,8 @@ class ServiceLevels:
         self._lock = threading.Lock()
         self._scopes = Scopes(self.settings)
         self._warned = -inf
+        self.on_change: Callable[[LevelChange], object] | None = None
+        """Told of every change, in the thread where it is noticed; what it raises is ignored."""
 
     # What is given -----------------------------------------------------------------------
 
@@ -69,7 +71,7 @@ class ServiceLevels:
             self._scopes.look(scope, now)
             level = self._scopes.level(scope)
             changes = self._scopes.take()
-        announce(self.name, changes)
+        announce(self.name, changes, self.on_change)
         return level
 
     def get_config(self, scope: str | None = None) -> dict[str, Any]:
@@ -159,7 +161,7 @@ class ServiceLevels:
             self._scopes.look_at_all(now)
             self._scopes.reset(now, words)
             changes = self._scopes.take()
-        announce(self.name, changes)
+        announce(self.name, changes, self.on_change)
         return DegradationLevel.FULL
 
     # Accounts ----------------------------------------------------------------------------
@@ -174,7 +176,7 @@ class ServiceLevels:
         with self._lock:
             self._scopes.look_at_all(now)
             changes = self._scopes.take()
-        announce(self.name, changes)
+        announce(self.name, changes, self.on_change)
         return tuple(changes)
 
     def history(self) -> tuple[LevelChange, ...]:
@@ -208,7 +210,7 @@ class ServiceLevels:
             if warn:
                 self._warned = now
             refused = scopes.refused
-        announce(self.name, changes)
+        announce(self.name, changes, self.on_change)
         if warn:
             log.warning(
                 "%s: no room for a level of %r: all %d scopes are degraded or pinned "

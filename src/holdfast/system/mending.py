@@ -1,0 +1,328 @@
+"""What happens to a call that has failed for good: remembered, mended if it can be, made again.
+
+Three policies, the first and the last at rest while calls succeed:
+
+- `Mending` stands around the retries of one function. Recovery runs before degradation. What was
+  recovered is called once more, inside the same deadline, and out of the same budget.
+- `Adjusting` stands around it when a call's parameters may be reduced. It lowers the level of the
+  dependency step by step, as far as needed, and says what it changed.
+- `Remembering` stands around everything, and records what nobody else has.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import (
+    BadInputError,
+    ErrorCategory,
+    FallbackChainExhaustedError,
+    RejectedError,
+    SuggestedRecovery,
+)
+from holdfast.outcome import Err, Ok, Result, describe
+from holdfast.policies.budget import RetryBudget
+from holdfast.policies.call import Call
+from holdfast.policies.effects import Effect, Flow, Run, Step
+from holdfast.policies.frames import note, origin, release
+from holdfast.policies.policy import Bound, Policy
+from holdfast.policies.retry import Retry
+from holdfast.system.capture import capture, name_of
+from holdfast.system.recovery import RecoveryContext
+
+if TYPE_CHECKING:
+    from holdfast.system.degradation import GracefulDegradation
+    from holdfast.system.episode import Episode, Memory
+    from holdfast.system.levels import Levels
+    from holdfast.system.recovery import RecoveryProcedure, RecoveryResult
+
+log = logging.getLogger("holdfast.system")
+
+_RECORDED = "__holdfast_recorded__"
+_LESS = frozenset(
+    {
+        SuggestedRecovery.FREE_MEMORY,
+        SuggestedRecovery.REDUCE_BATCH,
+        SuggestedRecovery.REDUCE_RESOLUTION,
+        SuggestedRecovery.TILE_VAE,
+        SuggestedRecovery.LOWER_PRECISION,
+        SuggestedRecovery.SWITCH_BACKEND,
+    }
+)
+"""Suggestions that asking for less may stand in for, if the error is one of memory."""
+
+
+class Mending(Policy):
+    """Remember a failure, recover from it, and make the call once more."""
+
+    __slots__ = ("_budget", "_levels", "_memory", "_recovery", "dependency")
+    settings = frozenset({"dependency"})
+    idle_on_success = True
+
+    def __init__(
+        self,
+        dependency: str,
+        memory: Memory,
+        recovery: RecoveryProcedure | None,
+        levels: Levels,
+        budget: RetryBudget | None,
+    ) -> None:
+        self.dependency = dependency
+        self._memory = memory
+        self._recovery = recovery
+        self._levels = levels
+        self._budget = budget
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner``; see to what failed."""
+        began = call.began
+        result = yield from inner(call)
+        if type(result) is Ok:
+            return result
+        self._memory.count(name_of(call.fn)).retried += max(0, call.attempts - 1)
+        if call.ending(result.error):
+            return result
+        episode = remember(self._memory, result.error, self.dependency, call)
+        recovered = yield from self._recover(call, result.error, episode, began)
+        if recovered is None:
+            self._levels.heed(call, episode.info)
+            return result
+        if recovered.changes.offer is not None:
+            return self._offered(call, episode, recovered)
+        again = yield from self._again(call, inner, recovered)
+        mended = type(again) is Ok
+        self._memory.resolve(episode, strategy=recovered.strategy, successful=mended)
+        if type(again) is not Err:
+            if again is None:
+                self._levels.heed(call, episode.info)
+            return again or result
+        if not call.ending(again.error):
+            second = remember(self._memory, again.error, self.dependency, call)
+            self._levels.heed(call, second.info)
+        return again
+
+    def _recover(
+        self, call: Call, error: Exception, episode: Episode, began: float
+    ) -> Generator[Effect, Any, RecoveryResult | None]:
+        """Let the strategies try; what came of it, or None if nothing was mended."""
+        procedure, info = self._recovery, episode.info
+        if procedure is None or isinstance(error, RejectedError | BadInputError):
+            # A call that was refused never ran, so there is nothing to mend.
+            return None
+        if call.left() <= 0 or not procedure.strategies(info.category):
+            return None
+        left = call.left()
+        context = RecoveryContext(
+            self.dependency[:200],
+            call.fn,
+            call.args,
+            call.kwargs,
+            deadline=None if left == math.inf else left,
+            began=began,
+            exception=error,
+        )
+        place = origin(error)
+        # The frames of what failed hold the memory that a recovery may be about to free.
+        release(error)
+        if place:
+            note(error, "holdfast: raised at ", place)
+        act = procedure.recover_sync if call.task is None else procedure.recover
+        del error
+        answer: Result = yield Run(act, (info, context))
+        if type(answer) is Err:
+            call.say(f"recovery failed: {describe(answer.error)}")
+            return None
+        recovered: RecoveryResult = answer.value
+        for tried in recovered.tried:
+            call.say(f"recovery: {tried}")
+            if tried.ran:
+                self._memory.recovery(info, tried)
+        if recovered.success:
+            return recovered
+        last = next((one.strategy for one in reversed(recovered.tried) if one.ran), "")
+        if last:
+            self._memory.resolve(episode, strategy=last, successful=False)
+        return None
+
+    def _offered(self, call: Call, episode: Episode, recovered: RecoveryResult) -> Ok:
+        offer = recovered.changes.offer
+        told = f"recovery {recovered.strategy}: {'' if offer is None else offer.note}"
+        call.change(told)
+        log.warning("%s: %s", name_of(call.fn), told)
+        self._memory.resolve(episode, strategy=recovered.strategy, successful=True)
+        return Ok(None if offer is None else offer.value)
+
+    def _again(
+        self, call: Call, inner: Step, recovered: RecoveryResult
+    ) -> Generator[Effect, Any, Result | None]:
+        """Make the call once more, with what the recovery changed; None if it may not be."""
+        if call.left() <= 0:
+            call.say("recovered, but no time is left to make the call again")
+            return None
+        if self._budget is not None and not self._budget.try_spend():
+            call.say("recovered, but the retry budget is used up")
+            return None
+        before = call.fn, call.args, call.kwargs, call.retrying
+        for told in recovered.notes:
+            if recovered.changes:
+                call.change(f"recovery {recovered.strategy}: {told}")
+            else:
+                call.say(f"recovery {recovered.strategy}: {told}")
+        if recovered.changes:
+            log.warning(
+                "%s: called again, changed by %s: %s",
+                name_of(call.fn),
+                recovered.strategy,
+                "; ".join(recovered.notes),
+            )
+        call.fn, call.args, call.kwargs = recovered.changes.retry_of(*before[:3])
+        # A retry inside folds into this one call.
+        call.retrying = _ONCE
+        try:
+            return (yield from inner(call))
+        finally:
+            call.fn, call.args, call.kwargs, call.retrying = before
+
+    def bound(self, inner: Bound) -> Bound:
+        """One more call after a recovery, whose own time nobody knows."""
+        return inner if self._recovery is None else Bound(math.inf, inner.calls + 1)
+
+    def describe(self) -> str:
+        """In one line."""
+        return f"Mending of {self.dependency!r}: remember, recover, call once more"
+
+
+class Adjusting(Policy):
+    """Call with parameters that suit the level, and with less when memory was short."""
+
+    __slots__ = ("_degradation", "most", "scope")
+    settings = frozenset({"most", "scope"})
+
+    def __init__(self, scope: str, degradation: GracefulDegradation, most: int) -> None:
+        self.scope = scope
+        self.most = most
+        self._degradation = degradation
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner`` with the parameters of the level; go down as far as needed."""
+        args, kwargs = call.args, call.kwargs
+        asked = _parameters(args, kwargs)
+        try:
+            used = self._adjust(call, args, kwargs, asked)
+            result = yield from inner(call)
+            for _ in range(self.most):
+                if type(result) is Ok or call.ending(result.error) or call.left() <= 0:
+                    break
+                if not _less_may_help(result.error, call):
+                    break
+                why = describe(result.error)
+                old = self._degradation.level(self.scope)
+                if self._degradation.degrade(why, scope=self.scope) == old:
+                    break
+                less = self._degradation.adjust_parameters(asked, scope=self.scope)
+                if dict(less) == used:
+                    break
+                release(result.error)
+                used = self._adjust(call, args, kwargs, asked)
+                result = yield from inner(call)
+            return result
+        finally:
+            call.args, call.kwargs = args, kwargs
+
+    def _adjust(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        told = self._degradation.adjust_parameters(asked, scope=self.scope)
+        if told.changes:
+            call.args, call.kwargs = _with(args, kwargs, told)
+            for change in told.changes:
+                words = f"{change.key} {change.before!r:.100} to {change.after!r:.100}"
+                call.change(f"degradation ({told.level}): {words}: {change.reason}")
+                log.warning("%s: degraded to %s: %s", name_of(call.fn), told.level, words)
+        for left in told.skipped:
+            call.say(f"degradation ({told.level}): {left.key} left as it is: {left.reason}")
+        return dict(told)
+
+    def bound(self, inner: Bound) -> Bound:
+        """A further call for each level."""
+        return Bound(inner.seconds * (self.most + 1), inner.calls * (self.most + 1))
+
+    def describe(self) -> str:
+        """In one line."""
+        return f"Adjusting of {self.scope!r}: parameters by level, at most {self.most} steps"
+
+
+class Remembering(Policy):
+    """Record what nobody else has, and count how calls end."""
+
+    __slots__ = ("_memory", "dependency")
+    settings = frozenset({"dependency"})
+    idle_on_success = True
+
+    def __init__(self, dependency: str, memory: Memory) -> None:
+        self.dependency = dependency
+        self._memory = memory
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner`` and remember its failure."""
+        result = yield from inner(call)
+        if type(result) is Ok or call.ending(result.error):
+            return result
+        error = result.error
+        self._memory.count(name_of(call.fn)).failed += 1
+        inside = error.errors.values() if isinstance(error, FallbackChainExhaustedError) else ()
+        for one in inside or (error,):
+            remember(self._memory, one, self.dependency, call)
+        return result
+
+    def describe(self) -> str:
+        """In one line."""
+        return "Remembering: failures are classified and recorded"
+
+
+_ONCE = Retry(max_attempts=1)
+"""Stands for the retry that governs a call made again after a recovery."""
+
+
+def remember(memory: Memory, error: BaseException, dependency: str, call: Call) -> Episode:
+    """Record an error, once for each call however often it passes there."""
+    known = _episode(error, call)
+    if known is not None:
+        return known
+    told = capture(error, dependency=dependency, operation=name_of(call.fn))
+    episode = memory.record(told)
+    # Some exceptions take no attributes. The history is the same list in all branches of a call.
+    with suppress(AttributeError, TypeError):
+        setattr(error, _RECORDED, (episode, call.history))
+    return episode
+
+
+def _episode(error: BaseException, call: Call) -> Episode | None:
+    episode, history = getattr(error, _RECORDED, (None, None))
+    return episode if history is call.history else None
+
+
+def _less_may_help(error: BaseException, call: Call) -> bool:
+    known = _episode(error, call)
+    info = capture(error) if known is None else known.info
+    return info.category is ErrorCategory.MEMORY and info.suggested_recovery in _LESS
+
+
+def _parameters(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be adjusted: the keyword arguments, and a first argument that is a table."""
+    first = dict(args[0]) if args and isinstance(args[0], Mapping) else {}
+    return first | dict(kwargs)
+
+
+def _with(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], told: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with what was adjusted in its old place."""
+    if args and isinstance(args[0], Mapping):
+        first = {key: told.get(key, value) for key, value in args[0].items()}
+        args = (first, *args[1:])
+    return args, {key: told[key] for key in kwargs}
