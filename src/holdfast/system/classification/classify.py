@@ -37,7 +37,7 @@ from holdfast.system.classification.report import (
 from holdfast.system.classification.rule import Rule
 from holdfast.system.classification.rulebook import Rulebook
 from holdfast.system.classification.tables import RULES
-from holdfast.system.classification.words import clipped
+from holdfast.system.classification.words import HEAD, TAIL, clipped
 
 DEPTH = 16
 """Causes of an error that are looked at."""
@@ -107,7 +107,8 @@ def classify(
         BadInputError: an argument is of the wrong type; never because of what the error is like.
     """
     message = _checked(error, exception_type, message, node_type, http_status)
-    plugins.load()
+    if not plugins.loaded:
+        plugins.load()
     node = (node_type or "")[:200]
     if error is not None:
         return _of_error(error, message, node, http_status)
@@ -140,7 +141,8 @@ def remove_rule(name: str) -> None:
 
 def rules() -> tuple[Rule, ...]:
     """All rules in the order in which they are asked."""
-    plugins.load()
+    if not plugins.loaded:
+        plugins.load()
     return book.rules
 
 
@@ -149,9 +151,12 @@ def _checked(
 ) -> str:
     if error is not None and not isinstance(error, BaseException):
         raise BadInputError(f"error must be an exception or None, got {_shown(error)}")
-    if isinstance(message, bytes | bytearray | memoryview):
-        message = bytes(message[:10_000]).decode("utf-8", "replace")
-    elif not isinstance(message, str):
+    text: str
+    if isinstance(message, str):
+        text = message
+    elif isinstance(message, bytes | bytearray):
+        text = _decoded(bytes(message))
+    else:
         raise BadInputError(f"message must be a text or bytes, got {_shown(message)}")
     if node_type is not None and not isinstance(node_type, str):
         raise BadInputError(f"node_type must be a text or None, got {_shown(node_type)}")
@@ -171,7 +176,13 @@ def _checked(
             "exception_type must be a class of exceptions, the name of one, or None, "
             f"got {_shown(exception_type)}"
         )
-    return message
+    return text
+
+
+def _decoded(raw: bytes) -> str:
+    if len(raw) > 2 * HEAD:
+        raw = raw[:HEAD] + b"\n" + raw[-TAIL:]
+    return raw.decode("utf-8", "replace")
 
 
 def _shown(value: object) -> str:

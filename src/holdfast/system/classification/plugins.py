@@ -30,20 +30,19 @@ class Plugins:
         self._add = add
         self._found = found or (lambda: metadata.entry_points(group=GROUP))
         self._lock = threading.Lock()
-        self._loaded = False
+        self.loaded = False
+        """Whether they have been looked for."""
         self.failed: tuple[str, ...] = ()
         """Entry points that could not be loaded."""
 
     def load(self) -> None:
         """Load what there is, unless that has been done."""
-        if self._loaded:
-            return
         with self._lock:
-            if self._loaded:
+            if self.loaded:
                 return
             for point in self._points():
                 self._load(point)
-            self._loaded = True
+            self.loaded = True
 
     def _points(self) -> Iterable[metadata.EntryPoint]:
         try:

@@ -55,7 +55,7 @@ class Report:
 
 
 @lru_cache(maxsize=1024)
-def class_marks(kind: type[BaseException]) -> str:
+def class_marks(kind: type[Any]) -> str:
     """The marks of a class: names of itself and its bases, and of the packages they come from."""
     marks: list[str] = []
     for base in kind.__mro__:

@@ -10,14 +10,10 @@ from holdfast.errors import BadInputError
 from holdfast.policies.checks import label
 from holdfast.system.classification.answer import Verdict
 from holdfast.system.classification.report import Report
-from holdfast.system.classification.words import words
+from holdfast.system.classification.words import respelt, words
 
 Judge = Callable[[Report], Verdict | None]
 
-_COMMON = frozenset(
-    "a an and are at be by for from has have in is it not of on or the to was with error failed "
-    "no value cannot could does file model".split()
-)
 _MARKS = ("#", "@", "%")
 
 
@@ -27,8 +23,8 @@ class Phrase:
 
     text: str
     regex: re.Pattern[str] | None
-    anchor: str
-    """A whole word that is there whenever the phrase is; empty if there is none."""
+    whole: tuple[str, ...]
+    """Words that are there as they are whenever the phrase is; an index looks for the rarest."""
 
     def within(self, line: str) -> bool:
         """Whether the phrase is in a line of words."""
@@ -56,13 +52,12 @@ def phrase(written: str) -> Phrase:
             if found:
                 found[-1] += star
             parts += found
+    parts = _usual(parts)
     whole = [part for part in parts if part != ".." and not part.endswith("*")]
     if not parts or parts == [".."]:
         raise BadInputError(f"a phrase must have a word in it, got {written!r}")
-    anchor = max(whole, key=lambda word: (word not in _COMMON, len(word)), default="")
     if len(whole) == len(parts):
-        return Phrase(text=f"{words(' '.join(parts)) if not _marked(parts) else _line(parts)}",
-                      regex=None, anchor=anchor)
+        return Phrase(text=_line(parts), regex=None, whole=tuple(whole))
     pattern = " "
     for part in parts:
         if part == "..":
@@ -71,11 +66,12 @@ def phrase(written: str) -> Phrase:
             pattern += re.escape(part[:-1]) + "[^ ]{0,80} "
         else:
             pattern += re.escape(part) + " "
-    return Phrase(text=_line(parts), regex=re.compile(pattern), anchor=anchor)
+    return Phrase(text=_line(parts), regex=re.compile(pattern), whole=tuple(whole))
 
 
-def _marked(parts: list[str]) -> bool:
-    return any(part.startswith(_MARKS) for part in parts)
+def _usual(parts: list[str]) -> list[str]:
+    """The parts in the spelling that `words` gives to messages."""
+    return respelt(_line(parts)).split()
 
 
 def _line(parts: list[str]) -> str:
@@ -109,7 +105,9 @@ class Rule:
     def __post_init__(self) -> None:
         label("name", self.name)
         if not isinstance(self.verdict, Verdict) and not callable(self.verdict):
-            raise BadInputError(f"verdict must be a Verdict or a function, got {self.verdict!r:.100}")
+            raise BadInputError(
+                f"verdict must be a Verdict or a function, got {self.verdict!r:.100}"
+            )
         for name in ("says", "also", "unless"):
             given = getattr(self, name)
             if not isinstance(given, tuple) or not all(isinstance(one, str) for one in given):

@@ -1,18 +1,25 @@
 """Rules in their order, and the index that finds the few that could apply to an error.
 
-Every phrase has a word that must be there whole. Looking up the words of an error in a table of
+Nearly every phrase has a word that must be there whole; its rarest one stands for it. Looking up the words of an error in a table of
 those words gives the few phrases that could be there; only they are looked for.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from holdfast.errors import BadInputError
 from holdfast.policies.checks import instance
 from holdfast.system.classification.answer import Classification, told
 from holdfast.system.classification.report import Report
 from holdfast.system.classification.rule import Phrase, Rule
+
+
+_EVERYWHERE = frozenset(
+    "a an and are at be by failed for from has have in is it no not of on or the to was with".split()
+)
+"""Words that are no help in an index, although few rules have them."""
 
 
 class _Index:
@@ -24,10 +31,14 @@ class _Index:
         self.rules = rules
         self.always: list[tuple[int, Phrase]] = []
         self.by_word: dict[str, list[tuple[int, Phrase]]] = {}
+        common = Counter(word for rule in rules for one in rule.phrases for word in one.whole)
         for place, rule in enumerate(rules):
             for one in rule.phrases:
-                under = self.by_word.setdefault(one.anchor, []) if one.anchor else self.always
-                under.append((place, one))
+                if one.whole:
+                    rarest = min(one.whole, key=lambda word: (word in _EVERYWHERE, common[word]))
+                    self.by_word.setdefault(rarest, []).append((place, one))
+                else:
+                    self.always.append((place, one))
 
     def rules_for(self, line: str) -> list[Rule]:
         """The rules of which a phrase is in a line of words, first to last."""

@@ -16,7 +16,12 @@ RULES = (
     Rule("a setting or an argument cannot work", BAD, says=("@badinputerror",)),
     Rule("a circuit breaker is open", ELSEWHERE, says=("@circuitbreakeropenerror",)),
     Rule("Holdfast held the call back", LATER, says=("@rejectederror",)),
-    Rule("the time allowed is used up", SLOW, says=("@deadlineexceedederror",), also=("@from:holdfast",)),
+    Rule(
+        "the time allowed is used up",
+        SLOW,
+        says=("@deadlineexceedederror",),
+        also=("@from:holdfast",),
+    ),
     Rule("every target failed", GONE, says=("@fallbackchainexhaustederror",)),
     Rule("a fault injected on purpose", FAULT, says=("@chaoserror",)),
 )

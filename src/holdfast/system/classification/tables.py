@@ -17,6 +17,7 @@ from holdfast.system.classification import (
     rules_prompt,
     rules_python,
     rules_request,
+    rules_tls,
 )
 
 RULES = (
@@ -26,13 +27,15 @@ RULES = (
     *rules_prompt.RULES,
     *rules_machine.RULES[:3],
     *rules_api.RULES[:1],
+    *rules_graph.RULES[:1],
     *rules_model.RULES,
     *rules_device.RULES,
     *rules_python.RULES,
     *rules_database.RULES,
     *rules_machine.RULES[3:],
     *rules_api.RULES[1:],
-    *rules_graph.RULES,
+    *rules_graph.RULES[1:],
+    *rules_tls.RULES,
     *rules_network.RULES,
     *rules_request.RULES,
     *rules_last.RULES,

@@ -43,7 +43,11 @@ def clipped(text: str) -> str:
 def words(text: str) -> str:
     """``text`` as lower-case words with one space before, between and after them."""
     found = _WORD.findall(_HUMP.sub(" ", text).lower())
-    line = f" {' '.join(found)} "
+    return respelt(f" {' '.join(found)} ")
+
+
+def respelt(line: str) -> str:
+    """A line of words with one spelling for what is written in several ways."""
     for spelling, usual in _SPELLINGS:
         if spelling in line:
             line = line.replace(spelling, usual)
