@@ -47,7 +47,7 @@ class Plugins:
     def _points(self) -> Iterable[metadata.EntryPoint]:
         try:
             return sorted(self._found(), key=lambda point: point.name)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a stranger's metadata
             _log.warning("entry points of %s cannot be read", GROUP, exc_info=True)
             return ()
 
@@ -59,6 +59,6 @@ class Plugins:
             # The last one added is asked first, so they are added in reverse.
             for rule in reversed([given] if isinstance(given, Rule) else list(given)):
                 self._add(rule)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a stranger's code
             self.failed = (*self.failed, point.name)
             _log.warning("rules of entry point %r are left out", point.name, exc_info=True)

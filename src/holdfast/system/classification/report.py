@@ -54,9 +54,21 @@ class Report:
         return any(f" {one} " in self.words for one in phrases)
 
 
-@lru_cache(maxsize=1024)
-def class_marks(kind: type[Any]) -> str:
+_classes: dict[type[BaseException], str] = {}
+_CLASSES = 1_024
+
+
+def class_marks(kind: type[BaseException]) -> str:
     """The marks of a class: names of itself and its bases, and of the packages they come from."""
+    found = _classes.get(kind)
+    if found is None:
+        if len(_classes) >= _CLASSES:
+            _classes.clear()
+        found = _classes[kind] = _class_marks(kind)
+    return found
+
+
+def _class_marks(kind: type[BaseException]) -> str:
     marks: list[str] = []
     for base in kind.__mro__:
         name, module = base.__name__, base.__module__

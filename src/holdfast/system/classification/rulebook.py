@@ -1,7 +1,8 @@
 """Rules in their order, and the index that finds the few that could apply to an error.
 
-Nearly every phrase has a word that must be there whole; its rarest one stands for it. Looking up the words of an error in a table of
-those words gives the few phrases that could be there; only they are looked for.
+Nearly every phrase has words that must be there whole; the rarest of them stands for it. Looking up
+the words of an error in a table of those gives the few phrases that could be there; only they are
+looked for.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from holdfast.system.classification.answer import Classification, told
 from holdfast.system.classification.report import Report
 from holdfast.system.classification.rule import Phrase, Rule
 
-
-_EVERYWHERE = frozenset(
-    "a an and are at be by failed for from has have in is it no not of on or the to was with".split()
-)
+_ARTICLES = ("a", "an", "and", "at", "by", "failed", "for", "from", "has", "have", "in", "is", "no")
+_EVERYWHERE = frozenset((*_ARTICLES, "not", "of", "on", "or", "the", "to", "was", "with"))
 """Words that are no help in an index, although few rules have them."""
 
 

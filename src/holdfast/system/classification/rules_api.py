@@ -177,7 +177,7 @@ RULES = (
         ),
     ),
     Rule(
-        "wrong or missing credentials",
+        "wrong or missing credentials for a service",
         CREDENTIALS,
         says=(
             "invalid api key",

@@ -1,4 +1,4 @@
-"""Databases and message brokers: overloaded or failing over is the network, bad input the request's."""
+"""Databases and brokers: overloaded or failing over is the network, bad input the request's."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ RULES = (
         unless=("permanently moved", "moved permanently", "http", "object has moved"),
     ),
     Rule(
-        "the database is still loading its data",
+        "the database has not loaded its data yet",
         WAIT,
         says=("@busyloadingerror", "loading redis", "loading dragonfly"),
     ),

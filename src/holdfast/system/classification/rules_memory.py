@@ -267,6 +267,8 @@ RULES = (
         says=(
             "out of memory",
             "outofmemory",
+            "tried to allocate",
+            "trying to allocate",
             "@outofmemoryerror",
             "oom",
             "ran out of memory",
