@@ -1,0 +1,318 @@
+"""What decides when the text tells nothing: the HTTP status, then the exception's class alone."""
+
+from __future__ import annotations
+
+from holdfast.system.classification.answer import verdict
+from holdfast.system.classification.rule import Rule
+
+WAIT = verdict("network, low, transient, wait_and_retry")
+AGAIN = verdict("network, low, transient, retry")
+BAD = verdict("validation, medium, lasting, fix_request")
+REFUSED = verdict("validation, high, lasting, fix_request")
+USED_UP = verdict("validation, high, lasting, switch_backend")
+REDIRECT = verdict("network, high, lasting, none")
+PROXY = verdict("network, high, lasting, none")
+FREE = verdict("memory, medium, transient, free_memory")
+NODE_BUG = verdict("workflow, high, lasting, install_node")
+WIRING = verdict("workflow, high, lasting, fix_request")
+INSTALL = verdict("system, high, lasting, install_node")
+MACHINE = verdict("system, high, lasting, none")
+NOT_HERE = verdict("system, high, lasting, switch_backend")
+CHILD = verdict("system, high, lasting, none")
+GPU = verdict("system, critical, lasting, restart_server")
+MODEL = verdict("model, high, lasting, download_model")
+
+STATUS = (
+    Rule(
+        "the service is overloaded, down or limits us",
+        WAIT,
+        says=(
+            "#http408",
+            "#http425",
+            "#http429",
+            "#http5xx",
+            "#grpcunavailable",
+            "#grpcaborted",
+            "#grpcdeadline_exceeded",
+            "#grpcinternal",
+        ),
+    ),
+    Rule("the proxy wants credentials", PROXY, says=("#http407",)),
+    Rule("credits are used up", USED_UP, says=("#http402",)),
+    Rule("the service refuses who we are", REFUSED, says=("#http401", "#http403")),
+    Rule("the service refuses the request", BAD, says=("#http4xx",)),
+    Rule("the service sent us elsewhere", REDIRECT, says=("#http3xx",)),
+)
+
+TOPICS = (
+    Rule(
+        "it speaks of a model",
+        MODEL,
+        weak=True,
+        says=(
+            "model",
+            "models",
+            "checkpoint",
+            "lora",
+            "loras",
+            "vae",
+            "clip",
+            "tokenizer",
+            "weights",
+            "safetensors",
+            "controlnet",
+            "ckpt",
+            "gguf",
+            "ipadapter",
+            "text encoder",
+            "unet",
+            "onnx",
+            "state dict",
+            "embedding",
+            "tensorrt",
+        ),
+        also=(
+            "missing",
+            "not",
+            "no",
+            "none",
+            "invalid",
+            "failed",
+            "unable",
+            "corrupt*",
+            "unsupported",
+            "unknown",
+            "incompatible",
+            "cannot",
+            "wrong",
+            "mismatch",
+            "non",
+            "could",
+            "unrecognized",
+            "unexpected",
+            "incomplete",
+            "damaged",
+        ),
+        unless=(
+            "%sampler",
+            "@attributeerror",
+            "@typeerror",
+            "@keyerror",
+            "@connectionerror",
+            "@oserror",
+            "#http4xx",
+            "#http5xx",
+        ),
+    ),
+    Rule(
+        "it speaks of the GPU",
+        NOT_HERE,
+        weak=True,
+        says=(
+            "cuda",
+            "gpu",
+            "hip",
+            "rocm",
+            "mps",
+            "xformers",
+            "triton",
+            "cudnn",
+            "nvidia",
+            "device",
+            "directml",
+            "kernel",
+            "driver",
+            "metal",
+            "vulkan",
+            "torch compile",
+            "fp8",
+            "bf16",
+            "float8",
+        ),
+    ),
+    Rule(
+        "it speaks of shapes",
+        WIRING,
+        weak=True,
+        says=(
+            "shape",
+            "shapes",
+            "dimension",
+            "dimensions",
+            "tensor",
+            "tensors",
+            "channels",
+            "latent",
+            "latents",
+            "broadcast",
+            "graph",
+            "cycle",
+        ),
+    ),
+    Rule(
+        "it speaks of a connection",
+        AGAIN,
+        weak=True,
+        says=(
+            "connection",
+            "socket",
+            "network",
+            "websocket",
+            "server",
+            "host",
+            "request failed",
+            "connect",
+            "remote",
+            "download",
+            "proxy",
+            "upstream",
+        ),
+    ),
+    Rule(
+        "it speaks of the machine",
+        MACHINE,
+        weak=True,
+        says=(
+            "library",
+            "dll",
+            "package",
+            "python",
+            "module",
+            "disk",
+            "directory",
+            "folder",
+            "port",
+            "process",
+            "version",
+            "installation",
+            "pip",
+            "environment",
+            "compiler",
+            "permission",
+            "file",
+            "path",
+            "x server",
+            "display",
+        ),
+    ),
+    Rule(
+        "it speaks of an input",
+        BAD,
+        weak=True,
+        says=(
+            "input",
+            "value",
+            "parameter",
+            "argument",
+            "prompt",
+            "invalid",
+            "image",
+            "video",
+            "frames",
+            "width",
+            "height",
+            "field",
+            "size",
+            "must",
+            "should",
+            "mask",
+        ),
+    ),
+    Rule(
+        "it speaks of a node",
+        WIRING,
+        weak=True,
+        says=("node", "nodes", "workflow", "execution", "executing"),
+    ),
+)
+
+CLASSES = (
+    Rule("an exception for memory", FREE, says=("@memoryerror", "@outofmemoryerror"), weak=True),
+    Rule("an exception for GPUs", GPU, says=("@acceleratorerror",), weak=True),
+    Rule(
+        "an exception for model files",
+        MODEL,
+        says=("@safetensorerror", "@unpicklingerror", "@hfvalidationerror"),
+        weak=True,
+    ),
+    Rule(
+        "an exception for missing packages",
+        INSTALL,
+        says=("@importerror", "@modulenotfounderror"),
+        weak=True,
+    ),
+    Rule(
+        "an exception for connections",
+        AGAIN,
+        says=(
+            "@connectionerror",
+            "@timeouterror",
+            "@gaierror",
+            "@sslerror",
+            "@httperror",
+            "@urlerror",
+            "@requestexception",
+            "@clienterror",
+            "@from:requests",
+            "@from:httpx",
+            "@from:httpcore",
+            "@from:aiohttp",
+            "@from:urllib3",
+            "@from:websockets",
+            "@from:redis",
+            "@operationalerror",
+            "@interfaceerror",
+            "@websocketexception",
+            "@rpcerror",
+            "@apierror",
+            "@apiconnectionerror",
+            "@botocoreerror",
+            "@eoferror",
+            "@transporterror",
+            "@httpexception",
+        ),
+        weak=True,
+    ),
+    Rule(
+        "an exception for the machine",
+        MACHINE,
+        says=("@oserror", "@blockingioerror", "@childprocesserror", "@systemerror", "@systemexit"),
+        weak=True,
+    ),
+    Rule(
+        "a process that failed",
+        CHILD,
+        says=("@calledprocesserror", "@subprocesserror", "#exit1", "#exit2"),
+        weak=True,
+    ),
+    Rule(
+        "an exception for what is not there yet",
+        NOT_HERE,
+        says=("@notimplementederror",),
+        weak=True,
+    ),
+    Rule(
+        "an exception of a node's own code",
+        NODE_BUG,
+        says=(
+            "@typeerror",
+            "@attributeerror",
+            "@keyerror",
+            "@nameerror",
+            "@assertionerror",
+            "@lookuperror",
+            "@stopiteration",
+            "@arithmeticerror",
+            "@syntaxerror",
+            "@recursionerror",
+            "@indexerror",
+        ),
+        weak=True,
+    ),
+    Rule("an exception for bad values", BAD, says=("@valueerror",), weak=True),
+    Rule(
+        "a node failed", WIRING, says=("error occurred when executing", "@runtimeerror"), weak=True
+    ),
+)
+
+RULES = (*STATUS, *CLASSES[:6], *TOPICS, *CLASSES[6:])
