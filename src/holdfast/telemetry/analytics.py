@@ -333,7 +333,7 @@ class ErrorAnalytics:
             return self._successful / self._attempted if self._attempted else 0.0
 
     def recovery_by_strategy(self) -> dict[str, dict[str, Any]]:
-        """For each strategy ``attempted``, ``successful``, ``rate``, ``by_category``, ``seconds``."""
+        """For each strategy ``attempted``, ``successful``, ``rate``, ``by_category``, `seconds`."""
         with self._lock:
             return self._recoveries.told()
 
@@ -347,7 +347,7 @@ class ErrorAnalytics:
             return self._latencies.percentiles(dependency)
 
     def generate_report(self) -> dict[str, Any]:
-        """Everything in one dict of plain data, which JSON can hold. `docs/analytics.md` lists it."""
+        """Everything in one dict of plain data; `docs/analytics.md` says what is in it."""
         with self._lock:
             self._look_again_at_all()
             now = ambient.now()

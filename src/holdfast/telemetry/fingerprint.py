@@ -27,35 +27,71 @@ front does not move the cut."""
 FRAMES = 5
 """How many of the innermost frames count."""
 
-_UNITS = (
-    r"(?:[KMGTP]i?B|bytes?|B|%|"
-    r"(?:milli|micro|nano)?seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|ms|us|µs|ns|s|h)"
+_UNIT = (
+    r"(?:[KMGTP]i?B|bytes?|B|(?:milli|micro|nano)?seconds?|secs?|minutes?|mins?|hours?|hrs?|days?"
+    r"|ms|us|µs|ns|s|h)\b"
 )
+_UUID = r"[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
+_CLOCK = r"\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
+_FILE = r"[\w.-]{0,80}+/(?:[\w.-]{1,80}+/){0,20}+[\w-]{1,80}+(?:\.[\w-]{1,40}+){1,8}+"
+_DIRECTORIES = r"[\w.@+~%-]++(?:/[\w.@+~%-]++)*+/?"
 
+# Every alternative begins with a character that few positions have, and no repetition gives back
+# what it took (`++`), so that reading a message is quick, and linear for any message.
 _VARYING = re.compile(
-    "|".join(
-        (
-            # Codes that say which error it is.
-            r"(?P<kept>\b(?:http(?:/\d(?:\.\d)?)?|status|errno|winerror|sqlstate|signal|code"
-            r"|exit(?:ed)?(?: with)?(?: code| status)?|returned)[ \t:=#]{0,3}\d{1,5}(?![\w.]))",
-            r"(?P<url>\b[a-z][a-z0-9+.-]{1,15}://[^\s'\"<>`|)\]}]+)",
-            r"(?P<uuid>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)",
-            r"(?P<time>\b\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
-            r"(?: ?Z| ?[+-]\d\d:?\d\d)?)?\b|\b\d\d:\d\d:\d\d(?:[.,]\d{1,9})?\b)",
-            r"(?P<host>\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d{1,5})?\b"
-            r"|\[[0-9a-f:]{2,45}\](?::\d{1,5})?(?!\w))",
-            r"(?P<hex>\b0x[0-9a-f]+\b|\b(?=[a-f]{0,64}\d)(?=\d{0,64}[a-f])[0-9a-f]{8,128}\b)",
-            r"(?P<text>(?<!\w)(?:'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`)(?!\w))",
-            r"(?P<path>\b[a-z]:[\\/][^\s'\"<>|*?:;,]*"
-            r"|(?<![\w/.<])(?:~|\.{1,2})?/[\w.@+~%-]+(?:/[\w.@+~%-]+)*/?"
-            r"|(?<![\w/.-])[\w.-]{1,80}(?:/[\w.-]{1,80}){1,20}\.\w{1,12}\b)",
-            rf"(?P<size>(?<![\w.])[-+]?\d+(?:[.,]\d+)*\s?{_UNITS}\b|(?<![\w.])\d+(?:\.\d+)?\s?%)",
-            r"(?P<number>(?:(?<!\w)[-+])?\d+(?:[.,]\d+)*(?:e[-+]?\d{1,4}\b)?)",
+    rf"""
+    '(?<!\w')[^'\n]{{0,200}}+'(?!\w)(?P<text>)
+    | "(?<!\w")[^"\n]{{0,200}}+"(?!\w)(?P<text2>)
+    | `(?<!\w`)[^`\n]{{0,200}}+`(?!\w)(?P<text3>)
+    | [a-z_](?<!\w.)(?:
+        (?<=[a-f])[0-9a-f]{{7}}-{_UUID}(?P<uuid>)
+        | (?<=[a-f])(?=[a-f]{{0,64}}+\d)[0-9a-f]{{7,128}}+\b(?P<hex>)
+        | [a-z0-9+.-]{{1,15}}+://[^\s'\"<>`|)\]}}]++(?P<url>)
+        | :[\\/][^\s'"<>|*?:;,]*+(?P<path>)
+        | (?<![/.-].)(?!(?<=h)ttp/\d){_FILE}(?P<path2>)
         )
-    ),
-    re.IGNORECASE,
+    | \d(?:
+        (?<!\w.)(?:
+            [0-9a-f]{{7}}-{_UUID}(?P<uuid2>)
+            | \d\d\d[-/]\d\d[-/]\d\d(?:[T ]{_CLOCK}(?:\ ?Z\b|\ ?[+-]\d\d:?\d\d)?)?\b(?P<time>)
+            | \d:\d\d:\d\d(?:[.,]\d{{1,9}})?\b(?P<time2>)
+            | \d{{0,2}}+\.\d{{1,3}}\.\d{{1,3}}\.\d{{1,3}}(?::\d{{1,5}})?\b(?P<host>)
+            | (?<=0)x[0-9a-f]++\b(?P<hex2>)
+            | (?=\d{{0,64}}+[a-f])[0-9a-f]{{7,128}}+\b(?P<hex3>)
+            | (?<![/.-].){_FILE}(?P<path3>)
+            )
+        | \d*+(?:[.,]\d++)*+(?:\ ?{_UNIT}(?P<size>)|\ ?%(?P<size2>)
+            |(?:e[-+]?\d{{1,4}}\b)?(?P<number>))
+        )
+    | [-+](?<!\w.)\d++(?:[.,]\d++)*+(?:\ ?{_UNIT}(?P<size3>)|(?:e[-+]?\d{{1,4}}\b)?(?P<number2>))
+    | /(?<![\w/.<~]/){_DIRECTORIES}(?P<path4>)
+    | [.~](?<![\w/.<].)\.?/{_DIRECTORIES}(?P<path5>)
+    | \[[0-9a-f:]{{2,45}}+\](?::\d{{1,5}})?(?!\w)(?P<host2>)
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-_ROW = re.compile(r"<number>(?:\s?[,x×*]\s?<number>)+")
+_CODES = frozenset(
+    [
+        "http",
+        "http/1.0",
+        "http/1.1",
+        "http/2",
+        "status",
+        "errno",
+        "winerror",
+        "sqlstate",
+        "signal",
+        "code",
+        "statuscode",
+        "returncode",
+        "exitcode",
+    ]
+)
+"""Words before a number that says which error it is."""
+_AFTER_CODE = (" server error", " client error", ", message=")
+"""What stands after one: how `requests` and `aiohttp` tell an answer."""
+_CODE_DIGITS = 5
+_ROW = re.compile(r"<number>(?:\s?[,x*\N{MULTIPLICATION SIGN}]\s?<number>)+")
 _SPACE = re.compile(r"\s+")
 
 
@@ -93,7 +129,21 @@ def fingerprint(
 
 
 def _placeholder(found: re.Match[str]) -> str:
-    kind = found.lastgroup
-    if kind == "kept":
-        return found[0]
+    kind = str(found.lastgroup).rstrip("2345")
+    text = found[0]
+    if kind == "number":
+        if len(text) <= _CODE_DIGITS + 1 and text.lstrip("-").isdigit() and _is_code(found):
+            return text
+    elif kind == "text" and text[1:4].isdigit() and text[4:5] == " ":
+        return text  # '503 Service Unavailable', as httpx tells an answer
     return f"<{kind}>"
+
+
+def _is_code(found: re.Match[str]) -> bool:
+    start, end = found.span()
+    before = found.string[max(0, start - 24) : start].rstrip(" \t:=#").lower().split()
+    if before:
+        word = before[-1].lstrip("[(").rpartition("_")[2]
+        if word in _CODES or (word == "with" and before[-2:-1] in (["exit"], ["exited"])):
+            return True
+    return found.string[end : end + 14].lower().startswith(_AFTER_CODE)

@@ -19,6 +19,7 @@ Laws:
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 from math import inf
 
 from holdfast.errors import BadInputError
@@ -49,7 +50,7 @@ class Rates:
         """Make rings of ``(width in seconds, buckets)``, the finest first.
 
         Raises:
-            BadInputError: if there is none, or the borders of one are not borders of the one before.
+            BadInputError: if there is none, or one has borders that the one before has not.
         """
         previous_width = previous_reach = 0.0
         for width, buckets in resolutions:
@@ -57,7 +58,7 @@ class Rates:
             checks.whole("buckets", buckets, at_least=1)
             if width * buckets <= previous_reach or (previous_width and width % previous_width):
                 raise BadInputError(
-                    "resolutions must grow in reach, and each width be a multiple of the one before, "
+                    "resolutions must grow in reach, each width a multiple of the one before, "
                     f"got {resolutions}"
                 )
             previous_width, previous_reach = width, width * buckets
@@ -179,4 +180,4 @@ class _Ring:
         size = len(self._before)
         ticks = range(self.tick - size + 1, self.tick + 1)
         edges = [self._before[tick % size] for tick in ticks] + [total]
-        return [after - before for before, after in zip(edges, edges[1:], strict=False)]
+        return [after - before for before, after in pairwise(edges)]

@@ -106,8 +106,8 @@ class Recoveries:
         self,
         strategy: str,
         category: ErrorCategory,
-        successful: bool,
-        seconds: float,  # noqa: FBT001 - a fact
+        successful: bool,  # noqa: FBT001 - the one thing it says
+        seconds: float,
     ) -> None:
         """Count one attempt.
 
