@@ -71,21 +71,10 @@ _VARYING = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _CODES = frozenset(
-    [
-        "http",
-        "http/1.0",
-        "http/1.1",
-        "http/2",
-        "status",
-        "errno",
-        "winerror",
-        "sqlstate",
-        "signal",
-        "code",
-        "statuscode",
-        "returncode",
-        "exitcode",
-    ]
+    (
+        *("http", "http/1.0", "http/1.1", "http/2", "status", "statuscode", "code", "errno"),
+        *("winerror", "sqlstate", "signal", "returncode", "exitcode"),
+    )
 )
 """Words before a number that says which error it is."""
 _AFTER_CODE = (" server error", " client error", ", message=")
