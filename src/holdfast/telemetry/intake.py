@@ -1,0 +1,177 @@
+"""What is taken from an `ErrorInfo`: cut to size, as plain data, whatever it was filled with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.error_info import ErrorInfo
+from holdfast.errors import BadInputError, ErrorCategory, ErrorSeverity, SuggestedRecovery
+from holdfast.ports import ambient
+from holdfast.telemetry.fingerprint import READ_CHARACTERS, digest
+from holdfast.telemetry.kept import ATTEMPTED, AWARE, SUCCESSFUL, TRANSIENT, Extra, Facts
+
+MESSAGE_CHARACTERS = 500
+TRACEBACK_CHARACTERS = 4_000
+_NAME_CHARACTERS = 200
+_FRAMES = 20
+_CONTEXT_MEMBERS = 16
+_CONTEXT_CHARACTERS = 200
+_EARLIEST, _LATEST = -62_000_000_000.0, 253_000_000_000.0
+"""Seconds that a `datetime` can hold in any zone: the years 5 to 9987."""
+
+Key = tuple[str, str, tuple[str, ...], str, str, str, str, str, str]
+"""What a line is made from. Two errors with the same key are the same but for their times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """All that a line needs, but for the group it belongs to."""
+
+    key: Key | None
+    """None where something had to be changed, so that the error's own key is another one."""
+    fingerprint: str
+    error_type: str
+    message: str
+    category: ErrorCategory
+    severity: ErrorSeverity
+    facts: Facts
+
+
+def key_of(info: ErrorInfo) -> Key:
+    """What the line of this error is remembered by.
+
+    Raises:
+        TypeError: if its message has no length.
+    """
+    message = info.error_message
+    return (
+        info.error_type,
+        # A message of 10 MB is neither hashed nor remembered as a whole.
+        message if len(message) <= READ_CHARACTERS else message[:READ_CHARACTERS],
+        info.frames,
+        info.category,
+        info.severity,
+        info.dependency,
+        info.operation,
+        info.reason,
+        info.suggested_recovery,
+    )
+
+
+def draft_of(info: ErrorInfo) -> Draft:
+    """Read an error with all care.
+
+    Raises:
+        BadInputError: if its category, severity or suggested recovery is none of ours.
+    """
+    try:
+        category = ErrorCategory(info.category)
+        severity = ErrorSeverity(info.severity)
+        suggested = SuggestedRecovery(info.suggested_recovery)
+    except ValueError as error:
+        raise BadInputError(f"this error cannot be counted: {error}") from error
+    error_type = cut(info.error_type, _NAME_CHARACTERS)
+    message = _text(info.error_message)[:READ_CHARACTERS]
+    frames = tuple(cut(frame, _NAME_CHARACTERS) for frame in tuple(info.frames)[:_FRAMES])
+    dependency = cut(info.dependency, _NAME_CHARACTERS)
+    operation = cut(info.operation, _NAME_CHARACTERS)
+    reason = cut(info.reason, _NAME_CHARACTERS)
+    clean = (error_type, message, frames, category, severity, dependency, operation, reason)
+    key: Key = (*clean, suggested)
+    try:
+        unchanged = key == key_of(info)
+    except TypeError:
+        unchanged = False
+    return Draft(
+        key=key if unchanged else None,
+        fingerprint=digest(error_type, message, frames, category),
+        error_type=error_type,
+        message=cut(_text(info.error_message), MESSAGE_CHARACTERS),
+        category=category,
+        severity=severity,
+        facts=(dependency, frames, operation, reason, suggested),
+    )
+
+
+def moments_of(info: ErrorInfo) -> tuple[float, float]:
+    """When it happened, in seconds since 1970, and by the clock that rates are kept by.
+
+    The second comes from its age, so that it does not matter when the wall clock is set anew.
+    """
+    wall = ambient.wall()
+    try:
+        at = info.timestamp.timestamp()
+    except (ValueError, OverflowError, OSError):
+        at = wall
+    when = ambient.now()
+    if at < wall:
+        when -= wall - at
+        at = max(at, _EARLIEST)
+    return min(at, _LATEST), when
+
+
+def flags_of(info: ErrorInfo) -> int:
+    """The yes and no of an error, as one byte."""
+    flags = AWARE if info.timestamp.tzinfo is not None else 0
+    if info.recovery_attempted:
+        flags |= ATTEMPTED
+    if info.recovery_successful:
+        flags |= SUCCESSFUL
+    if info.transient:
+        flags |= TRANSIENT
+    return flags
+
+
+def extra_of(info: ErrorInfo) -> Extra | None:
+    """What most errors do not have."""
+    if not info.strategy and info.traceback is None and info.context is None:
+        return None
+    traceback = info.traceback
+    if traceback is not None and len(traceback) > TRACEBACK_CHARACTERS:
+        # Its end tells what happened, its beginning only how the program was started.
+        traceback = "…" + traceback[1 - TRACEBACK_CHARACTERS :]
+    context = plain(info.context) if isinstance(info.context, Mapping) else None
+    return cut(info.strategy, _NAME_CHARACTERS), traceback, context
+
+
+def worth_watching(info: ErrorInfo) -> bool:
+    """Whether it is small enough to be held on to for a while."""
+    return len(_text(info.error_message)) <= READ_CHARACTERS and (
+        info.traceback is None or len(info.traceback) <= 8 * TRACEBACK_CHARACTERS
+    )
+
+
+def cut(text: object, characters: int) -> str:
+    """``text``, or its beginning and a mark that there was more."""
+    whole = _text(text)
+    return whole if len(whole) <= characters else whole[: characters - 1] + "…"
+
+
+def plain(value: object, depth: int = 2) -> Any:
+    """``value`` as plain data that keeps nothing of the caller's alive, cut to a bounded size."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= 64 else f"<int of {value.bit_length()} bits>"
+    if isinstance(value, str):
+        return cut(value, _CONTEXT_CHARACTERS)
+    if depth and isinstance(value, Mapping):
+        return {
+            cut(key, _CONTEXT_CHARACTERS // 2) if isinstance(key, str) else plain(key, 0): plain(
+                member, depth - 1
+            )
+            for key, member in _few(value.items())
+        }
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [plain(member, depth - 1) for member in _few(value)]
+    return f"<{type(value).__name__}>"
+
+
+def _few(members: Any) -> Iterator[Any]:
+    return (member for member, _ in zip(members, range(_CONTEXT_MEMBERS), strict=False))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value)
