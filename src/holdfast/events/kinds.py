@@ -182,3 +182,38 @@ class ConfigReloaded(Event):
     """New settings are in force."""
 
     pipelines: tuple[str, ...]
+
+
+# -- recovery ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryStarted(Event):
+    """A recovery strategy began to act; others with the same trouble wait for how it ends."""
+
+    strategy: str
+    category: str
+    detail: str
+    """The error it is for, and the dependency."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySucceeded(Event):
+    """A recovery strategy has acted, and its effect was verified."""
+
+    strategy: str
+    category: str
+    seconds: float
+    detail: str
+    """What it changed, in words; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryFailed(Event):
+    """A recovery strategy failed, ran out of time, or its effect could not be verified."""
+
+    strategy: str
+    category: str
+    seconds: float
+    detail: str
+    """Why."""

@@ -1,0 +1,1 @@
+"""The error-handling system: classification, degradation, recovery, health."""
