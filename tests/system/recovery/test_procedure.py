@@ -274,13 +274,14 @@ def test_changes_of_the_one_that_helped_are_given_back_and_said(make_error, reco
         assert context.changes == Changes()
         context.use_arguments((2,), {"k": 3})
         context.note("used 2")
+        context.degrade("less")
 
     first = kind("a", apply=failing, verify=False, shared=False)
     second = kind("b", apply=helping, shared=False)
     context = RecoveryContext("db", print, (9,), {"x": 1})
     result = recover(procedure_of(first, second), make_error(), context)
     assert result.changes.retry_of(print, (9,), {"x": 1}) == (print, (2,), {"k": 3})
-    assert result.notes == ("used 2",)
+    assert result.notes == ("other arguments in the retry: 0, x, k", "used 2", "less")
     assert result.degraded is True
     assert context.changes == result.changes
 

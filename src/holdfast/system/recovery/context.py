@@ -11,7 +11,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.errors import BadInputError
@@ -23,6 +23,8 @@ MOST_NOTES = 100
 """Notes kept of one strategy; after that the last one says how many more there were."""
 LONGEST_NOTE = 500
 """Characters kept of one note."""
+
+_NONE = object()
 
 _numbers = itertools.count(1)
 _numbers_lock = threading.Lock()
@@ -53,9 +55,11 @@ class Changes:
     """Something else to call, with the arguments; async if it takes the place of async work."""
     offer: Offer | None = None
     """A result to return without any retry."""
+    lesser: str = ""
+    """In what the result will be less than what was asked for, in words; empty if in nothing."""
 
     def __bool__(self) -> bool:
-        return self.arguments is not None or self.call is not None or self.offer is not None
+        return self != Changes()
 
     def retry_of(
         self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -155,7 +159,13 @@ class RecoveryContext:
         Raises:
             BadInputError: the strategy is at work for several calls at once (see `Strategy`).
         """
-        self._change(arguments=(tuple(args), dict(kwargs or {})))
+        new = (tuple(args), dict(kwargs or {}))
+        self._change(arguments=new)
+        # Names only: what is in them may be secret, or large.
+        before = dict(enumerate(self.args)) | self.kwargs
+        after = dict(enumerate(new[0])) | new[1]
+        changed = [k for k in before | after if before.get(k, _NONE) is not after.get(k, _NONE)]
+        self.note(f"other arguments in the retry: {', '.join(map(str, changed)) or 'none'}")
 
     def use_call(self, call: Callable[..., Any]) -> None:
         """Have the retry call something else, with the same arguments.
@@ -166,6 +176,7 @@ class RecoveryContext:
         if not callable(call):
             raise BadInputError(f"call must be a function, got {call!r:.100}")
         self._change(call=call)
+        self.note(f"the retry calls {getattr(call, '__qualname__', type(call).__name__)}")
 
     def offer_result(self, value: Any, note: str) -> None:
         """Give this in place of the call's result, and say so: it counts as degraded.
@@ -179,6 +190,22 @@ class RecoveryContext:
             )
         self._change(offer=Offer(value, note[:LONGEST_NOTE]))
         self.note(note)
+
+    def degrade(self, note: str) -> None:
+        """Say that the retry, even if it succeeds, gives less than was asked for.
+
+        Raises:
+            BadInputError: there is no note, or the strategy is at work for several calls.
+        """
+        if not str(note).strip():
+            raise BadInputError(f"note must say in words what will be less, got {note!r:.100}")
+        self._change(lesser=note[:LONGEST_NOTE])
+        self.note(note)
+
+    @property
+    def over(self) -> bool:
+        """Whether the strategy's time is over: what still runs should end."""
+        return self._closed
 
     def note(self, text: str) -> None:
         """Say what was done."""
@@ -225,8 +252,7 @@ class RecoveryContext:
                 "a shared strategy runs once for many calls, so its apply cannot change one of "
                 "them: change it in adjust(error, context), or set shared = False"
             )
-        kept = {name: getattr(self.changes, name) for name in ("arguments", "call", "offer")}
-        self.changes = Changes(**(kept | changed))
+        self.changes = replace(self.changes, **changed)
 
     def __repr__(self) -> str:
         return f"RecoveryContext(dependency={self.dependency!r}, deadline={self.deadline})"

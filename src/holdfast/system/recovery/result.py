@@ -73,8 +73,8 @@ class RecoveryResult:
 
     @property
     def degraded(self) -> bool:
-        """Whether the call's result will be something other than what was asked for."""
-        return self.success and bool(self.changes)
+        """Whether the call's result will be less than what was asked for."""
+        return self.success and (self.changes.offer is not None or bool(self.changes.lesser))
 
     @property
     def reason(self) -> str:
