@@ -199,6 +199,41 @@ class DegradationChanged(Occurrence):
     `memory_stalls` or `quiet`."""
 
 
+# -- recovery ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryStarted(Occurrence):
+    """A recovery strategy began to act; others with the same trouble wait for how it ends."""
+
+    strategy: str
+    category: str
+    detail: str
+    """The error it is for, and the dependency."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySucceeded(Occurrence):
+    """A recovery strategy has acted, and its effect was verified."""
+
+    strategy: str
+    category: str
+    seconds: float
+    detail: str
+    """What it changed, in words; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryFailed(Occurrence):
+    """A recovery strategy failed, ran out of time, or its effect could not be verified."""
+
+    strategy: str
+    category: str
+    seconds: float
+    detail: str
+    """Why."""
+
+
 Event = (
     CallSucceeded
     | CallFailed
@@ -221,5 +256,8 @@ Event = (
     | ResultDiscarded
     | ConfigReloaded
     | DegradationChanged
+    | RecoveryStarted
+    | RecoverySucceeded
+    | RecoveryFailed
 )
 """Any of them. With this union a type checker sees whether a `match` forgets one."""
