@@ -1,3 +1,426 @@
-"""Takes secrets out of whatever is about to be stored, shown or sent."""
+"""Takes secrets out of whatever is about to be stored, shown or sent.
+
+- What goes: tokens of known shapes, credentials in headers, cookies, URLs and DSNs, the values
+  of names such as ``password``, private keys, and long strings that look random.
+- What stays: words, numbers, paths, UUIDs and plain hexadecimal, so that commits, checksums of
+  models and prompt ids remain readable. A secret in plain hexadecimal goes only if its name
+  or its prefix gives it away.
+- Time is linear in the length of the text, whoever wrote it: every search starts at a literal,
+  no pattern backtracks, and none starts again inside what it has already taken.
+- Done twice it changes nothing more, by construction: it is repeated until nothing changes, and
+  a text that will not settle is taken out whole.
+"""
 
 from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+REDACTED = "[redacted]"
+"""What stands where a secret was."""
+MOST_DEPTH = 12
+"""Levels of nested data that are kept."""
+MOST_ITEMS = 10_000
+"""Values that are kept of one piece of nested data."""
+_PASSES = 6
+
+_RUN = r"A-Za-z0-9_\-"
+# Each pattern follows its literal. The literal is looked for first, because that costs next to
+# nothing; a letter or digit right before it means that it is part of a longer word.
+_TOKENS = tuple(
+    (literal, re.compile(re.escape(literal) + pattern))
+    for literal, pattern in (
+        ("sk-", rf"(?=[a-z-]{{0,60}}[A-Z0-9_])[{_RUN}]{{16,}}+"),  # OpenAI, Anthropic, OpenRouter
+        ("hf_", r"[A-Za-z0-9]{20,}+"),  # Hugging Face
+        ("api_org_", r"[A-Za-z0-9]{20,}+"),
+        ("ghp_", rf"[{_RUN}.]{{20,}}+"),  # GitHub
+        ("gho_", rf"[{_RUN}.]{{20,}}+"),
+        ("ghu_", rf"[{_RUN}.]{{20,}}+"),
+        ("ghs_", rf"[{_RUN}.]{{20,}}+"),
+        ("ghr_", rf"[{_RUN}.]{{20,}}+"),
+        ("github_pat_", r"[A-Za-z0-9_]{20,}+"),
+        ("gl", r"(?:pat|ptt|dt|rt|soat|cbt|ft|agent|imt|oas|ffct)-[\w.-]{16,}+"),  # GitLab
+        ("AKIA", r"[A-Z0-9]{12,}+"),  # Amazon
+        ("ASIA", r"[A-Z0-9]{12,}+"),
+        ("AIza", rf"[{_RUN}]{{30,}}+"),  # Google
+        ("ya29.", rf"[{_RUN}]{{16,}}+"),
+        ("GOCSPX-", rf"[{_RUN}]{{16,}}+"),
+        ("1//0", rf"[{_RUN}]{{24,}}+"),
+        ("xox", r"[abceoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{10,}+"),  # Slack
+        ("xapp-", r"[A-Za-z0-9-]{16,}+"),
+        ("sk_", r"(?:live|test|prod)_[A-Za-z0-9]{10,}+"),  # Stripe, Clerk
+        ("rk_", r"(?:live|test)_[A-Za-z0-9]{10,}+"),
+        ("pk_", r"(?:live|test)_[A-Za-z0-9]{10,}+"),
+        ("whsec_", r"[A-Za-z0-9+/=]{16,}+"),
+        ("r8_", r"[A-Za-z0-9]{20,}+"),  # Replicate
+        ("rpa_", r"[A-Za-z0-9]{20,}+"),  # RunPod
+        ("gsk_", r"[A-Za-z0-9]{20,}+"),  # Groq
+        ("xai-", r"[A-Za-z0-9]{20,}+"),
+        ("pplx-", r"[A-Za-z0-9]{20,}+"),  # Perplexity
+        ("nvapi-", rf"[{_RUN}]{{20,}}+"),  # NVIDIA
+        ("fw_", r"[A-Za-z0-9]{20,}+"),  # Fireworks
+        ("npm_", r"[A-Za-z0-9]{30,}+"),
+        ("pypi-", rf"[{_RUN}]{{40,}}+"),
+        ("SG.", rf"[{_RUN}]{{16,40}}\.[{_RUN}]{{16,}}+"),  # SendGrid
+        ("SK", r"[0-9a-f]{32}+(?![0-9a-zA-Z])"),  # Twilio
+        ("key-", r"[0-9a-f]{32}+(?![0-9a-zA-Z])"),  # Mailgun
+        ("do", r"[por]_v1_[a-f0-9]{32,}+"),  # DigitalOcean
+        ("dapi", r"[a-f0-9]{32}+"),  # Databricks
+        ("shp", r"(?:at|ca|pa|ss)_[a-fA-F0-9]{24,}+"),  # Shopify
+        ("hvs.", rf"[{_RUN}]{{20,}}+"),  # Vault
+        ("hvb.", rf"[{_RUN}]{{20,}}+"),
+        ("glsa_", r"\w{24,}+"),  # Grafana
+        ("PMAK-", r"[a-f0-9-]{32,}+"),  # Postman
+        ("dp.", r"[a-z]{2,5}\.[A-Za-z0-9]{32,}+"),  # Doppler
+        ("tskey-", rf"[{_RUN}]{{16,}}+"),  # Tailscale
+        ("sq0", rf"[a-z]{{3}}-[{_RUN}]{{20,}}+"),  # Square
+        ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}+"),
+        ("sbp_", r"[a-f0-9]{32,}+"),  # Supabase
+        ("lin_api_", r"[A-Za-z0-9]{20,}+"),  # Linear
+        ("ntn_", r"[A-Za-z0-9]{20,}+"),  # Notion
+        ("ATATT3", rf"[{_RUN}=]{{20,}}+"),  # Atlassian
+        ("figd_", rf"[{_RUN}]{{20,}}+"),  # Figma
+        ("eyJ", rf"[{_RUN}]{{6,}}+(?:\.[{_RUN}]*+)*+"),  # JWT, JWE
+        (":AA", rf"[{_RUN}]{{30,}}+"),  # Telegram, after the number of the bot
+    )
+)
+_PLAIN = tuple(
+    (literal, re.compile(pattern))
+    for literal, pattern in (
+        (
+            "-----BEGIN",
+            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?:[A-Za-z0-9+/=\s\\:,.>|]|-(?!----))*+"
+            r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?",
+        ),
+        # Passwords may hold an @; the host begins after the last one.
+        ("://", r"(?<=://)[^\s/?#\"'<>@]{0,200}:[^\s/?#\"'<>]{0,400}(?=@)"),
+        ("://", r"(?<=://):?[^\s/?#\"'<>@:]{24,400}(?=@)"),
+        ("hooks.slack.com/", r"(?<=hooks\.slack\.com/)[a-z]{3,20}/[\w/-]{6,}+"),
+        ("/api/webhooks/", r"(?<=/api/webhooks/)\d{1,25}/[\w-]{6,}+"),
+        (".webhook.office.com/", r"(?<=\.webhook\.office\.com/)[\w/@-]{6,}+"),
+        ("/webhook/", r"(?<=/webhook/)[\w-]{30,}+"),
+        ("earer ", r"(?<=[Bb]earer )(?=[^\s\"']{0,200}[0-9]|[^\s\"']{24})[\w.~+/=:-]{8,}+"),
+        ("EARER ", r"(?<=BEARER )(?=[^\s\"']{0,200}[0-9]|[^\s\"']{24})[\w.~+/=:-]{8,}+"),
+        (" -u ", r"(?<= -u )[\"']?[^\s:\"']{1,200}:[^\s\"']++"),
+        ("--user ", r"(?<=--user )[\"']?[^\s:\"']{1,200}:[^\s\"']++"),
+    )
+)
+_DISCORD = re.compile(rf"[MNO][A-Za-z0-9_-]{{22,27}}\.[{_RUN}]{{6,7}}\.[{_RUN}]{{27,}}+")
+_BASIC = re.compile(r"(?<=[Bb]asic )[A-Za-z0-9+/]{6,}+={0,2}")
+_QUERY = re.compile(
+    r"[?&;](?:x-[a-z]{2,5}-(?:signature|credential|security-token)|key|sig|signature|hmac|auth"
+    r"|st|ticket|pass|awsaccesskeyid|code(?==[^&\s]{12}))=([^&\s\"'<>#]++)"
+)
+
+_CORES = ("pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sess", "jwt")
+_CORES += ("mnemonic", "connect.sid", "csrf", "signature")
+_NAME_BEFORE = re.compile(r"[\w.\-]{0,60}\Z")
+_NAME_REST = re.compile(r"[\w\-]{0,40}+")
+_SEPARATOR = re.compile(
+    r"(?:(?P<quote>\\{0,3}[\"'`])[ \t]{0,4}(?:=>|[:=,])|\]?[ \t]{0,4}(?P<mark>=>|:=|==?|:|%3[dD]))"
+    r"[ \t]{0,4}"
+)
+_AFTER_OPTION = re.compile(r"[ \t]{1,4}(?!-)")
+_QUOTED = {
+    '"': re.compile(r'[^"\\\r\n]*+(?:\\.[^"\\\r\n]*+)*+'),
+    "'": re.compile(r"[^'\\\r\n]*+(?:\\.[^'\\\r\n]*+)*+"),
+    "`": re.compile(r"[^`\r\n]*+"),
+}
+_ESCAPED = re.compile(r"[^\"'\\\r\n]*+")
+_OPENING = re.compile(r"[bru]{0,2}(\\{0,3})([\"'`])")
+_BARE = re.compile(r"\([^()\r\n]{1,400}\)|(?:[^\s;&\"'<>`,)}\]]|[,)}\]](?![\s;,)}\]\"']|\Z))++")
+_LINE = re.compile(r"[^\r\n]*+")
+_NOTHING = re.compile(
+    r"(?:none|null|nil|true|false|undefined|str|bytes|int|any|optional\[\w{1,20}\]|string|required"
+    r"|missing|optional|\*{2,}+|\.{3}|<\w{0,20}>?|\[redacted\])(?![\w.+/-])"
+    r"|(?:self|cls|os|config|settings|args|env|options|\$|%)[.({]",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[a-z]{1,20}(?![^\s,.;:!?])")
+_PROSE = re.compile(r"[A-Za-z']{1,20}[,;]? [a-z]")
+_SCHEME = re.compile(
+    r"(?:bearer|basic|digest|token|negotiate|ntlm|apikey|key|aws4-hmac-sha256|hawk|oauth|dpop) ",
+    re.IGNORECASE,
+)
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_CERTAIN = re.compile(
+    r"passw(?:or)?d|passphrase|passwrd|secret(?!ar)|credential|authorization|api_?key|mnemonic"
+    r"|(?:access|private|account|signing|encryption|subscription|functions|storage|master|shared"
+    r"|service|auth|session|license|deploy|ssh|hmac|admin|root|webhook|project)key"
+    r"|access_?token|auth_?token|sessi?d\b|sessionid|csrftoken|xsrftoken|connectsid"
+)
+_WHOLE = frozenset(
+    ("pass", "pwd", "pw", "auth", "token", "cookie", "cookies", "jwt", "creds", "cred", "csrf")
+)
+_HARMLESS = frozenset(
+    "length len file path name names policy hint field type types count expired expires expiry "
+    "enabled required min max version id ids age url uri endpoint manager limit budget size usage "
+    "rate index idx position ttl error errors strength check valid invalid exists class scope "
+    "scopes algorithm jar domain status state method provider header prefix less".split()
+)
+
+_NOT_RUN = str.maketrans(
+    {chr(c): " " for c in range(128) if not (chr(c).isalnum() or chr(c) in "+/_=-")}
+)
+_LONG = 32
+_UPPER, _LOWER, _DIGIT = re.compile("[A-Z]"), re.compile("[a-z]"), re.compile("[0-9]")
+_HEX = re.compile(r"[0-9a-fA-F=_-]++\Z")
+_PIECES = re.compile(r"[A-Za-z0-9]{8,}+")
+_TURNS = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[0-9])|[0-9](?=[A-Za-z])|[A-Z](?=[a-z])")
+
+
+def scrub(text: str) -> str:
+    """``text`` with `REDACTED` where a secret was.
+
+    Takes time in proportion to the length of the text: about 10 microseconds for a message, a
+    second for 10 MB of nothing but secrets. ``scrub(scrub(text)) == scrub(text)``.
+    """
+    for _ in range(_PASSES):
+        spans = sorted(span for finder in _FINDERS for span in finder(text))
+        done = _without(text, spans) if spans else text
+        if done == text:
+            return text
+        text = done
+    return REDACTED
+
+
+def scrub_data(value: Any) -> Any:
+    """Nested data without secrets, as plain data.
+
+    The value of a name such as ``password`` goes whatever its shape (None stays). Mappings become
+    dicts, sets lists, bytes text, and any other object its scrubbed ``repr``. Beyond
+    `MOST_DEPTH` levels and `MOST_ITEMS` values it says so and stops.
+    """
+    return _Nested().scrub(value, MOST_DEPTH)
+
+
+@lru_cache(maxsize=2048)
+def is_sensitive(name: str) -> bool:
+    """Whether a field, option, header or variable of this name holds a secret."""
+    parts = [part.lower() for part in _PARTS.findall(name[:200])]
+    while parts and parts[-1].isdigit():
+        parts.pop()
+    if not parts or parts[-1] in _HARMLESS:
+        return False
+    compact = "".join(parts)
+    if _CERTAIN.search(compact):
+        return True
+    if parts[-1] in _WHOLE:
+        return True
+    if "token" in parts[:-1] and parts[-1] in {"value", "read", "write", "main", "default"}:
+        return True
+    return compact.endswith(("signature", "token")) and len(parts) > 1
+
+
+class _Nested:
+    """One walk through nested data, with what is left of its allowance."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MOST_ITEMS
+
+    def scrub(self, value: Any, depth: int) -> Any:
+        self.left -= 1
+        if value is None or type(value) in (bool, int, float):
+            return value
+        if isinstance(value, str):
+            return scrub(str(value))
+        if isinstance(value, bytes | bytearray):
+            return scrub(bytes(value).decode("utf-8", "replace"))
+        if isinstance(value, Mapping | list | tuple | set | frozenset):
+            if depth <= 0:
+                return "[too deep]"
+            if isinstance(value, Mapping):
+                return self.mapping(value, depth)
+            kept = []
+            for item in value:
+                if self.left <= 0:
+                    kept.append("[more]")
+                    break
+                kept.append(self.scrub(item, depth - 1))
+            return tuple(kept) if isinstance(value, tuple) else kept
+        return scrub(_told(value))
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
+        kept: dict[Any, Any] = {}
+        for key, item in value.items():
+            if self.left <= 0:
+                kept["[more]"] = len(value) - len(kept)
+                break
+            name = key if isinstance(key, str) else _told(key)
+            plain = key is None or type(key) in (bool, int, float)
+            safe = key if plain else scrub(name)
+            if item is not None and (is_sensitive(name) or name.lower() in _HIDDEN_KEYS):
+                kept[safe] = REDACTED
+            else:
+                kept[safe] = self.scrub(item, depth - 1)
+        return kept
+
+
+_HIDDEN_KEYS = frozenset(("sig", "x-amz-credential", "set-cookie", "key_material"))
+
+
+def _told(value: Any) -> str:
+    """What an object says of itself; an object that cannot be asked is named by its class."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # a stranger's __repr__ may raise anything
+        return f"<{type(value).__name__}>"
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    """``text`` with each of the sorted ``spans``, those that touch taken together, replaced."""
+    pieces: list[str] = []
+    done, start, end = 0, *spans[0]
+    for begin, stop in (*spans[1:], (len(text) + 1, len(text) + 1)):
+        if begin <= end:
+            end = max(end, stop)
+            continue
+        pieces += (text[done:start], REDACTED)
+        done, start, end = end, begin, stop
+    pieces.append(text[done:])
+    return "".join(pieces)
+
+
+def _tokens(text: str) -> Iterator[tuple[int, int]]:
+    for literal, pattern in _TOKENS:
+        if literal in text:
+            for found in pattern.finditer(text):
+                start = found.start()
+                if literal == ":AA":
+                    while start and found.start() - start < 12 and text[start - 1].isdigit():
+                        start -= 1
+                    if found.start() - start < 6:
+                        continue
+                elif start and text[start - 1].isalnum():
+                    continue
+                yield start, found.end()
+    for literal, pattern in _PLAIN:
+        if literal in text:
+            yield from (found.span() for found in pattern.finditer(text))
+    if text.count(".") > 1:
+        yield from (found.span() for found in _DISCORD.finditer(text))
+    if "asic " in text:
+        for found in _BASIC.finditer(text):
+            try:
+                pair = base64.b64decode(found[0] + "==")
+            except (binascii.Error, ValueError):
+                continue
+            if b":" in pair and pair.isascii():
+                yield found.span()
+
+
+def _named(text: str) -> Iterator[tuple[int, int]]:
+    """Values that stand behind a name that gives them away."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters become two
+        lower = text.translate({c: c + 32 for c in range(65, 91)})
+    if "=" in lower and ("?" in lower or "&" in lower or ";" in lower):
+        yield from (
+            found.span(1)
+            for found in _QUERY.finditer(lower)
+            if not lower.startswith(REDACTED, found.start(1))
+        )
+    for core in _CORES:
+        at = lower.find(core)
+        while at >= 0:
+            end = at + len(core)
+            rest = _NAME_REST.match(lower, end)
+            stop = rest.end() if rest else end
+            span = _value(text, at, stop)
+            if span is not None:
+                yield span
+                end = max(end, span[1])
+            at = lower.find(core, end)
+
+
+def _value(text: str, at: int, stop: int) -> tuple[int, int] | None:
+    """Where the secret lies whose name has its telling part at ``at`` and ends at ``stop``."""
+    found = _SEPARATOR.match(text, stop)
+    before = _NAME_BEFORE.search(text, max(0, at - 60), at)
+    start = before.start() if before else at
+    name = text[start:stop]
+    if found is None:
+        option = _AFTER_OPTION.match(text, stop)
+        if option is None or not name.startswith("--") or not is_sensitive(name):
+            return None
+        bare = _BARE.match(text, option.end())
+        return bare.span() if bare and not _NOTHING.match(text, option.end()) else None
+    if not is_sensitive(name):
+        return None
+    begin = found.end()
+    opening = _OPENING.match(text, begin)
+    if opening is not None:
+        inside = opening.end()
+        if text.startswith((REDACTED, "***"), inside):
+            return None
+        pattern = _ESCAPED if opening[1] else _QUOTED[opening[2]]
+        value = pattern.match(text, inside)
+        return value.span() if value and value.end() > value.start() else None
+    if found["quote"] and text[found.end() - 1 : found.end()] == ",":
+        return None
+    around = text[start - 1 : start]
+    lowered = name.lower()
+    whole = lowered.endswith("cookie") and "=" in text[begin : begin + 200]
+    whole = whole or (lowered.endswith("authorization") and bool(_SCHEME.match(text, begin)))
+    if whole:
+        line = _ESCAPED if around in {'"', "'"} else _LINE
+        value = line.match(text, begin)
+        if value is None or text.startswith(REDACTED, begin):
+            return None
+        return value.span() if value.end() > begin else None
+    if _NOTHING.match(text, begin) or text.startswith(("{", "["), begin):
+        return None
+    if found["mark"] == ":" and not found["quote"] and _is_prose(text, begin, lowered):
+        return None
+    value = _BARE.match(text, begin)
+    return value.span() if value else None
+
+
+def _is_prose(text: str, begin: int, name: str) -> bool:
+    """Whether a sentence goes on after "name:", as in "password: must have 8 letters"."""
+    if _PROSE.match(text, begin):
+        return True
+    return "pass" not in name and bool(_WORD.match(text, begin))
+
+
+def _random(text: str) -> Iterator[tuple[int, int]]:
+    """Long strings that no person and no naming scheme would write."""
+    at = 0
+    for run in text.translate(_NOT_RUN).split(" "):
+        if len(run) < _LONG or not run.isascii():
+            continue
+        # Shorter runs in between cannot hold this one, so the next place it stands is its own.
+        at = text.find(run, at)
+        if _looks_random(run):
+            yield at, at + len(run)
+        at += len(run)
+
+
+def _looks_random(run: str) -> bool:
+    """Whether the letters, capitals and digits of a run are mixed as chance mixes them.
+
+    In random base64 two neighbours are of different kinds in 64 of 100 cases; in words, camel
+    case, paths and names of files and models in 35 of 100 or fewer.
+    """
+    head = run[:512]
+    if not (_DIGIT.search(head) and _UPPER.search(head) and _LOWER.search(head)):
+        return False
+    if _HEX.match(head):
+        return False
+    length = turns = 0
+    for piece in _PIECES.findall(head):
+        length += len(piece) - 1
+        turns += len(_TURNS.findall(piece))
+    return length >= 20 and turns >= 0.45 * length and len(set(head)) >= 16
+
+
+_FINDERS: tuple[Callable[[str], Iterator[tuple[int, int]]], ...] = (_tokens, _named, _random)

@@ -1,0 +1,92 @@
+"""Moves a whole history from one database to another: from SQLite to PostgreSQL, above all."""
+
+from __future__ import annotations
+
+import os
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from holdfast.errors import BadInputError
+from holdfast.stores import address, tables
+from holdfast.stores.address import writing
+from holdfast.stores.place import TROUBLES, Place
+from holdfast.stores.trouble import HistoryUnavailableError, words
+
+STEP = 2_000
+"""Rows that are read and written at a time."""
+
+
+def copy(
+    source_url: str | os.PathLike[str], target_url: str | os.PathLike[str]
+) -> dict[str, int]:
+    """Copy everything into an empty history, and count it there. The source stays as it is.
+
+    It happens in one transaction on each side: the target holds all of it, or nothing. What is
+    written to the source meanwhile is not copied, so stop what writes to it first.
+
+    Args:
+        source_url: path or URL of the history to read.
+        target_url: path or URL of the one to fill. It must be empty.
+
+    Returns:
+        How many rows of each table were copied.
+
+    Raises:
+        BadInputError: both are the same, the source is not there, or the target is not empty.
+        HistoryUnavailableError: one cannot be read or written, or the counts differ afterwards.
+        SchemaTooNewError: a newer Holdfast made one of them.
+    """
+    source, target = address.parse(source_url), address.parse(target_url)
+    if source.url == target.url:
+        raise BadInputError(f"target_url must be another history than {source.shown}")
+    if source.path is not None and not source.path.is_file():
+        raise BadInputError(f"source_url must be a history that exists, got {source.shown}")
+    places = Place(source), Place(target)
+    try:
+        for place in places:
+            place.open()
+        with places[0].engine.connect() as read, writing(places[1].engine) as write:
+            if read.dialect.name == "postgresql":
+                read.execution_options(isolation_level="REPEATABLE READ")
+            return {
+                table.name: _copy_table(read, write, table)
+                for table in tables.metadata.sorted_tables
+            }
+    except TROUBLES as error:
+        raise HistoryUnavailableError(
+            f"{source.shown} was not copied to {target.shown}: {words(error)}"
+        ) from None
+    finally:
+        for place in places:
+            place.close()
+
+
+def _copy_table(read: Connection, write: Connection, table: sa.Table) -> int:
+    if _count(write, table):
+        raise BadInputError(
+            f"target_url must be an empty history, but its table {table.name} has rows"
+        )
+    copied = 0
+    keys = list(table.primary_key)
+    last: tuple[object, ...] | None = None
+    while True:
+        query = sa.select(table).order_by(*keys).limit(STEP)
+        if last is not None:
+            query = query.where(sa.tuple_(*keys) > sa.tuple_(*map(sa.literal, last)))
+        rows = [dict(row) for row in read.execute(query).mappings()]
+        if not rows:
+            break
+        write.execute(sa.insert(table), rows)
+        copied += len(rows)
+        last = tuple(rows[-1][key.name] for key in keys)
+    there, here = _count(read, table), _count(write, table)
+    if not there == here == copied:
+        raise HistoryUnavailableError(
+            f"table {table.name} has {there} rows, {copied} were copied and {here} arrived"
+        )
+    return copied
+
+
+def _count(connection: Connection, table: sa.Table) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() or 0)

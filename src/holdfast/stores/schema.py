@@ -1,0 +1,78 @@
+"""Brings a database to the schema that this code expects, when it is opened.
+
+- One question finds out whether there is anything to do; Alembic is loaded only if there is.
+- Of two processes that open a new database at once, one migrates and the other waits: SQLite's
+  write lock and an advisory lock of PostgreSQL see to that.
+- All of a migration happens in one transaction, or none of it.
+- A schema that this code does not know is left alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from holdfast.stores.address import writing
+from holdfast.stores.trouble import SchemaTooNewError
+
+KNOWN = ("0001",)
+"""Every version there has been, the oldest first."""
+HEAD = KNOWN[-1]
+VERSION_TABLE = "holdfast_version"
+"""Not Alembic's usual name: the database may be shared with an application that has its own."""
+_LOCK = 0x686F6C6466617374
+"""The key of the advisory lock: "holdfast" in ASCII."""
+
+
+def bring_up_to_date(engine: Engine, shown: str) -> None:
+    """Make or migrate the tables if need be.
+
+    Args:
+        engine: the database.
+        shown: what to call it in an error.
+
+    Raises:
+        SchemaTooNewError: the database was made by a newer Holdfast.
+        sqlalchemy.exc.SQLAlchemyError: it cannot be read or written.
+    """
+    with engine.connect() as connection:
+        if version_of(connection, shown) == HEAD:
+            return
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        if version_of(connection, shown) != HEAD:
+            _migrate(connection)
+
+
+def version_of(connection: Connection, shown: str) -> str | None:
+    """The version of the schema, or None where there is none yet.
+
+    Raises:
+        SchemaTooNewError: it is none that this code knows.
+    """
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    table = sa.table(VERSION_TABLE, sa.column("version_num"))
+    version = connection.execute(sa.select(table.c.version_num)).scalar()
+    if version is not None and version not in KNOWN:
+        raise SchemaTooNewError(
+            f"the history {shown} has schema {version}, and this Holdfast knows up to {HEAD}: "
+            "use a newer Holdfast, or another file"
+        )
+    return None if version is None else str(version)
+
+
+def _migrate(connection: Connection) -> None:
+    # Importing Alembic takes as long as opening a hundred histories.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    place = str(Path(__file__).with_name("migrations"))
+    config.set_main_option("script_location", place.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
+    command.upgrade(config, "head")
