@@ -111,7 +111,9 @@ class Place:
                 self.renew()
                 aside = _move_aside(path)
                 self._check()
-                self.lasting = f"{path} was damaged; it is now {aside.name}, and a new one was begun"
+                self.lasting = (
+                    f"{path} was damaged; it is now {aside.name}, and a new one was begun"
+                )
                 LOG.error("error history: %s", self.lasting)
             self._identity = self.address.identity()
             self.opened = True

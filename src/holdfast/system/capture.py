@@ -84,7 +84,7 @@ def name_of(fn: Any) -> str:
     while hasattr(inner, "func"):
         inner = inner.func
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
-    return printable(str(name))[:200]
+    return printable(str(name).rpartition("<locals>.")[2])[:200]
 
 
 def _is_ours(module: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.error_info import ErrorInfo
 from holdfast.errors import ErrorCategory
-from holdfast.outcome import Ok
+from holdfast.outcome import Err, Ok
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.policy import Policy
@@ -69,12 +69,12 @@ class Observing(Policy):
         """Run ``inner`` and tell how it went."""
         began = ambient.now() - call.scope.queued
         result = yield from inner(call)
-        good = type(result) is Ok
-        if good or not call.ending(result.error):
-            # Waiting is not running.
-            seconds = max(0.0, ambient.now() - call.scope.queued - began)
-            self._degradation.observe_call(good, seconds, self.scope)
-            self._degradation.observe_call(good, seconds)
+        if type(result) is Err and call.ending(result.error):
+            return result
+        # Waiting is not running.
+        seconds = max(0.0, ambient.now() - call.scope.queued - began)
+        for scope in (self.scope, None):
+            self._degradation.observe_call(type(result) is Ok, seconds, scope)
         return result
 
     def describe(self) -> str:

@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from holdfast.errors import (
     BadInputError,
@@ -83,7 +83,6 @@ class Mending(Policy):
         result = yield from inner(call)
         if type(result) is Ok:
             return result
-        self._memory.count(name_of(call.fn)).retried += max(0, call.attempts - 1)
         if call.ending(result.error):
             return result
         episode = remember(self._memory, result.error, self.dependency, call)
@@ -136,7 +135,7 @@ class Mending(Policy):
         if type(answer) is Err:
             call.say(f"recovery failed: {describe(answer.error)}")
             return None
-        recovered: RecoveryResult = answer.value
+        recovered = cast("RecoveryResult", answer.value)
         for tried in recovered.tried:
             call.say(f"recovery: {tried}")
             if tried.ran:
@@ -269,11 +268,16 @@ class Remembering(Policy):
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` and remember its failure."""
+        operation = name_of(call.fn)
         result = yield from inner(call)
-        if type(result) is Ok or call.ending(result.error):
+        counts = self._memory.count(operation)
+        counts.retried += max(0, call.attempts - 1)
+        if type(result) is Ok:
             return result
+        counts.failed += 1
         error = result.error
-        self._memory.count(name_of(call.fn)).failed += 1
+        if call.ending(error):
+            return result
         inside = error.errors.values() if isinstance(error, FallbackChainExhaustedError) else ()
         for one in inside or (error,):
             remember(self._memory, one, self.dependency, call)
@@ -295,6 +299,11 @@ def remember(memory: Memory, error: BaseException, dependency: str, call: Call) 
         return known
     told = capture(error, dependency=dependency, operation=name_of(call.fn))
     episode = memory.record(told)
+    call.say(
+        f"{told.error_type}: {told.category}, {told.severity}, "
+        f"{'transient' if told.transient else 'lasting'}, best mended by "
+        f"{told.suggested_recovery}: {told.reason}"
+    )
     # Some exceptions take no attributes. The history is the same list in all branches of a call.
     with suppress(AttributeError, TypeError):
         setattr(error, _RECORDED, (episode, call.history))

@@ -80,8 +80,10 @@ class HistorySettings:
         Raises:
             BadInputError: naming the field, its value and what is right.
         """
-        if self.url is not None and (not isinstance(self.url, str) or not self.url):
-            raise BadInputError(f"url must be a path or a URL, got {self.url!r:.100}")
+        if self.url is not None:
+            checks.instance("url", self.url, str, optional=False)
+        if self.url == "":
+            raise BadInputError("url must be a path or a URL, got an empty text")
         checks.number("retention_days", self.retention_days, above=0, unit="days")
         checks.whole("max_bytes", self.max_bytes, at_least=1 << 20)
         checks.seconds("flush_seconds", self.flush_seconds)
@@ -147,10 +149,8 @@ class SystemSettings:
         checks.seconds("total", self.total, optional=True)
         checks.whole("max_breakers", self.max_breakers, at_least=1)
         checks.whole("max_chains", self.max_chains, at_least=1)
-        checks.whole("degraded_attempts", self.degraded_attempts, at_least=0, at_most=100)
-        for one in ("recover",):
-            if not isinstance(getattr(self, one), bool):
-                raise BadInputError(f"{one} must be true or false, got {getattr(self, one)!r:.100}")
+        checks.whole("degraded_attempts", self.degraded_attempts, at_least=0)
+        checks.flag("recover", self.recover)
         if "name" in self.circuit_breaker:
             raise BadInputError("circuit_breaker.name must not be given: each has its own")
         build(
