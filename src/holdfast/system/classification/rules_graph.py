@@ -43,6 +43,8 @@ RULES = (
         says=(
             "all tensors to be on the same device",
             "at least two devices",
+            "on the same gpu",
+            "not be on a gpu",
             "on different devices",
             "weight is on cpu",
             "input is on cuda",
