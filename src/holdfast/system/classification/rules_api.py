@@ -33,6 +33,8 @@ RULES = (
             "current quota",
             "insufficient credit*",
             "insufficient balance",
+            "balance not enough",
+            "balance is not enough",
             "insufficient funds",
             "credits .. exhausted",
             "out of credits",
@@ -90,7 +92,7 @@ RULES = (
         ),
         unless=(
             "disk quota",
-            "requests per minute",
+            "requests per",
             "tokens per min*",
             "per minute",
             "rate limit reached for",

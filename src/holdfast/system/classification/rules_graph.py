@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from holdfast.system.classification.answer import verdict
+from holdfast.system.classification.answer import Verdict, verdict
+from holdfast.system.classification.report import Report
 from holdfast.system.classification.rule import Rule
 
 WIRING = verdict("workflow, high, lasting, fix_request")
 NODE_BUG = verdict("workflow, high, lasting, install_node")
 NAN = verdict("workflow, medium, lasting, fix_request")
+UNFIT = verdict("model, high, lasting, fallback_model")
 OPTIONAL = verdict("workflow, low, lasting, skip_optional")
 INPUT = verdict("workflow, medium, lasting, fix_request")
+
+_LOADERS = ("%loader", "%load")
+
+
+def shapes(report: Report) -> Verdict:
+    """While a file is loaded it is the file that does not fit, else what nodes gave each other."""
+    return UNFIT if report.says(*_LOADERS) and not report.says("%image") else WIRING
+
+
+def weights(report: Report) -> Verdict | None:
+    """A name of weights that a loader looked for in a file and did not find."""
+    return UNFIT if report.says(*_LOADERS) else None
+
 
 RULES = (
     Rule(
@@ -121,9 +136,10 @@ RULES = (
     ),
     Rule(
         "shapes do not fit between nodes",
-        WIRING,
+        shapes,
         says=(
             "mat1 and mat2",
+            "sizes of input arguments do not match",
             "shapes cannot be multiplied",
             "size of tensor a",
             "must match the size of tensor",
@@ -226,6 +242,21 @@ RULES = (
             "assertion .. shape",
         ),
         unless=("loading state dict", "json", "@jsondecodeerror", "ssl", "#http4xx", "#http5xx"),
+    ),
+    Rule(
+        "the model file lacks weights that are looked for",
+        weights,
+        says=("@keyerror",),
+        also=(
+            "weight",
+            "bias",
+            "lora",
+            "blocks",
+            "state dict",
+            "diffusion",
+            "embed*",
+            "transformer",
+        ),
     ),
     Rule(
         "endless recursion in the graph",

@@ -33,6 +33,7 @@ _NAMES = (
     (" web socket", " websocket"),
     (" u net ", " unet "),
     (" safe tensor", " safetensor"),
+    (" num py", " numpy"),
     (" lo ra ", " lora "),
     (" lo ras ", " loras "),
     (" py torch", " pytorch"),
