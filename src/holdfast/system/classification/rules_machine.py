@@ -341,6 +341,20 @@ RULES = (
         ),
     ),
     Rule(
+        "the program that was written to has ended",
+        MISSING,
+        says=("broken pipe", "#errno32"),
+        also=(
+            "%combine",
+            "%videocombine",
+            "%savevideo",
+            "ffmpeg",
+            "av interleaved write frame",
+            "imageio",
+            "subprocess",
+        ),
+    ),
+    Rule(
         "a program or tool is missing",
         MISSING,
         says=(

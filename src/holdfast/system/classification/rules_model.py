@@ -428,6 +428,7 @@ RULES = (
             "onnxruntime requires",
             "from the mps",
             "did you try using a controlnet",
+            "model identifier",
             "kernels",
             "processor architecture",
             "json schema",
