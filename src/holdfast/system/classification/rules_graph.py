@@ -26,7 +26,7 @@ def weights(report: Report) -> Verdict | None:
     return UNFIT if report.says(*_LOADERS) else None
 
 
-RULES = (
+EARLY = (
     Rule(
         "the numbers overflowed",
         NAN,
@@ -52,6 +52,10 @@ RULES = (
             "cannot convert float infinity",
         ),
     ),
+)
+"""Asked before the rules on devices, which such messages speak of, too."""
+
+RULES = (
     Rule(
         "tensors on different devices",
         NODE_BUG,
