@@ -9,8 +9,8 @@ from benchmarks.classification import accuracy, messages
 FLOORS = {
     "developed on": {"category": 0.98, "transient": 0.98, "best_recovery": 0.96, "severity": 0.96},
     "tuned on": {"category": 0.96, "transient": 0.98, "best_recovery": 0.95, "severity": 0.95},
-    # What was reached before anything was tuned on any of these messages, less one message each.
-    "held out": {"category": 0.92, "transient": 0.96, "best_recovery": 0.91, "severity": 0.92},
+    # What was reached before anything was tuned on messages of their kind.
+    "held out": {"category": 0.952, "transient": 0.976, "best_recovery": 0.928, "severity": 0.952},
 }
 
 

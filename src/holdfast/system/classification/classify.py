@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -47,6 +48,8 @@ REMEMBERED = 2_048
 """Answers kept, for messages of up to `SHORT` characters."""
 SHORT = 400
 
+_ENDING = re.compile(r"^.*[.:](?=\w+$)")
+"""What stands before the last part of a dotted name."""
 _SEVERITIES = list(ErrorSeverity)
 _STOP = (
     asyncio.CancelledError,
@@ -116,8 +119,9 @@ def classify(
         names = class_marks(exception_type)
     else:
         names = name_marks((exception_type or "")[:300])
-        if exception_type and not names:
-            message = f"{exception_type[:300]}\n{message}"
+        if exception_type and not (names and message.strip()):
+            # A name is all there is to read, or it is none of a class but part of the text.
+            message = f"{_ENDING.sub('', exception_type[:300])}\n{message}"
     return _of_parts(names, message, node, http_status)[0]
 
 
@@ -247,6 +251,8 @@ def _of_one(error: BaseException, message: str, node: str, http: int | None) -> 
     said = message_of(error)
     if len(said) > SHORT:
         said = clipped(said)
+    if not said.strip():
+        said = kind.__name__
     if message:
         said = f"{message}\n{said}"
     if http is None:

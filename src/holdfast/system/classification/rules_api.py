@@ -23,7 +23,7 @@ def _used_up(report: Report) -> Verdict:
     return USED_UP_429 if asked_too_often else USED_UP
 
 
-RULES = (
+EARLY = (
     Rule(
         "credits or quota are used up",
         _used_up,
@@ -33,6 +33,8 @@ RULES = (
             "current quota",
             "insufficient credit*",
             "insufficient balance",
+            "balance not enough",
+            "balance is not enough",
             "insufficient funds",
             "credits .. exhausted",
             "out of credits",
@@ -90,7 +92,7 @@ RULES = (
         ),
         unless=(
             "disk quota",
-            "requests per minute",
+            "requests per",
             "tokens per min*",
             "per minute",
             "rate limit reached for",
@@ -104,6 +106,10 @@ RULES = (
             "file size limit",
         ),
     ),
+)
+"""Asked before the rules on models, for the words are often the same."""
+
+RULES = (
     Rule(
         "the service will not make this content",
         CONTENT,

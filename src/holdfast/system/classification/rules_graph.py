@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from holdfast.system.classification.answer import verdict
+from holdfast.system.classification.answer import Verdict, verdict
+from holdfast.system.classification.report import Report
 from holdfast.system.classification.rule import Rule
 
 WIRING = verdict("workflow, high, lasting, fix_request")
 NODE_BUG = verdict("workflow, high, lasting, install_node")
 NAN = verdict("workflow, medium, lasting, fix_request")
+UNFIT = verdict("model, high, lasting, fallback_model")
 OPTIONAL = verdict("workflow, low, lasting, skip_optional")
 INPUT = verdict("workflow, medium, lasting, fix_request")
 
-RULES = (
+_LOADERS = ("%loader", "%load")
+
+
+def shapes(report: Report) -> Verdict:
+    """While a file is loaded it is the file that does not fit, else what nodes gave each other."""
+    return UNFIT if report.says(*_LOADERS) and not report.says("%image") else WIRING
+
+
+def weights(report: Report) -> Verdict | None:
+    """A name of weights that a loader looked for in a file and did not find."""
+    return UNFIT if report.says(*_LOADERS) else None
+
+
+EARLY = (
     Rule(
         "the numbers overflowed",
         NAN,
@@ -37,12 +52,18 @@ RULES = (
             "cannot convert float infinity",
         ),
     ),
+)
+"""Asked before the rules on devices, which such messages speak of, too."""
+
+RULES = (
     Rule(
         "tensors on different devices",
         NODE_BUG,
         says=(
             "all tensors to be on the same device",
             "at least two devices",
+            "on the same gpu",
+            "not be on a gpu",
             "on different devices",
             "weight is on cpu",
             "input is on cuda",
@@ -119,9 +140,10 @@ RULES = (
     ),
     Rule(
         "shapes do not fit between nodes",
-        WIRING,
+        shapes,
         says=(
             "mat1 and mat2",
+            "sizes of input arguments do not match",
             "shapes cannot be multiplied",
             "size of tensor a",
             "must match the size of tensor",
@@ -226,6 +248,21 @@ RULES = (
         unless=("loading state dict", "json", "@jsondecodeerror", "ssl", "#http4xx", "#http5xx"),
     ),
     Rule(
+        "the model file lacks weights that are looked for",
+        weights,
+        says=("@keyerror",),
+        also=(
+            "weight",
+            "bias",
+            "lora",
+            "blocks",
+            "state dict",
+            "diffusion",
+            "embed*",
+            "transformer",
+        ),
+    ),
+    Rule(
         "endless recursion in the graph",
         WIRING,
         says=("maximum recursion depth exceeded", "@recursionerror", "maximum call stack"),
@@ -323,7 +360,6 @@ RULES = (
             "unhashable type",
             "@attributeerror",
             "@keyerror",
-            "key error",
             "@typeerror",
             "indices must be integers",
             "not supported between instances",
@@ -338,9 +374,6 @@ RULES = (
             "cannot unpack",
             "argument must be",
             "expected str bytes or os path like object",
-            "attribute error",
-            "type error",
-            "name error",
             "keyword argument",
             "slice indices must be",
             "cannot pickle",
@@ -358,6 +391,6 @@ RULES = (
             "inference tensor",
             "backward",
         ),
-        unless=("@from:requests", "@from:httpx", "@from:aiohttp", "@from:redis"),
+        unless=("@from:requests", "@from:httpx", "@from:aiohttp", "@from:redis", "#http429"),
     ),
 )

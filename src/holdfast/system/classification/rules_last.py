@@ -20,6 +20,7 @@ MACHINE = verdict("system, high, lasting, none")
 NOT_HERE = verdict("system, high, lasting, switch_backend")
 CHILD = verdict("system, high, lasting, none")
 GPU = verdict("system, critical, lasting, restart_server")
+UNFIT = verdict("model, high, lasting, fallback_model")
 MODEL = verdict("model, high, lasting, download_model")
 
 STATUS = (
@@ -45,6 +46,49 @@ STATUS = (
 )
 
 TOPICS = (
+    Rule(
+        "it speaks of a model that does not fit",
+        UNFIT,
+        weak=True,
+        says=(
+            "model",
+            "models",
+            "checkpoint",
+            "lora",
+            "vae",
+            "clip",
+            "tokenizer",
+            "weights",
+            "safetensors",
+            "controlnet",
+            "ckpt",
+            "gguf",
+            "unet",
+        ),
+        also=(
+            "unsupported",
+            "incompatible",
+            "wrong",
+            "mismatch",
+            "unknown",
+            "unrecognized",
+            "unexpected",
+            "valid",
+            "supported",
+            "intended",
+            "compatible",
+        ),
+        unless=(
+            "%sampler",
+            "@attributeerror",
+            "@typeerror",
+            "@keyerror",
+            "@connectionerror",
+            "@oserror",
+            "#http4xx",
+            "#http5xx",
+        ),
+    ),
     Rule(
         "it speaks of a model",
         MODEL,

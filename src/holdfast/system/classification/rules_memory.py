@@ -41,6 +41,11 @@ _HOST = (
 )
 
 
+def killed(report: Report) -> Verdict | None:
+    """What a shell says of a process that the kernel killed, and no more than that."""
+    return KILLED if len(report.text.split()) <= 6 else None
+
+
 def sized(report: Report) -> Verdict:
     """Whether the work could ever fit, by the sizes the text shows, and what to make smaller."""
     asked, has = asked_and_has(report.text)
@@ -178,6 +183,7 @@ RULES = (
         ),
         unless=("rendezvous .. timeout", "evicted .. ephemeral"),
     ),
+    Rule("killed, and nothing else is said", killed, says=("killed",)),
     # -- exhaustion
     Rule(
         "Redis may use no more memory",

@@ -77,6 +77,8 @@ RULES = (
             "malloc corrupted",
             "stack smashing",
             "terminate called",
+            "terminating due to uncaught exception",
+            "terminating with uncaught exception",
             "@brokenprocesspool",
             "@brokenexecutor",
             "process pool was terminated abruptly",

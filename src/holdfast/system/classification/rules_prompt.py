@@ -111,6 +111,7 @@ RULES = (
             "graph contains cycle",
             "dangling link",
             "bad link",
+            "node id .. not found",
             "invalid link",
             "infinite recursion in graph",
             "dependency loop",

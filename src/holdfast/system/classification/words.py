@@ -13,13 +13,13 @@ HEAD = 6_000
 TAIL = 3_000
 """Characters read from its end; what lies between is not looked at."""
 
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# "GPUs" and "3D" stay whole, "CUDAError" and "Float16Tensor" do not.
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z](?!s\b)[a-z])")
 _WORD = re.compile(r"[^\W_]+")
 _FRAME = re.compile(r'^[ \t]{0,20}File "[^"\n]{0,400}", line \d{1,7}[^\n]{0,200}\n?', re.MULTILINE)
 _TELLING = ("validate_prompt", "validate_inputs")
 """Functions whose part in a failure says whose fault it is."""
 _SPELLINGS = (
-    (" web socket", " websocket"),
     (" time out", " timeout"),
     (" couldn t ", " could not "),
     (" can t ", " cannot "),
@@ -28,9 +28,41 @@ _SPELLINGS = (
     (" isn t ", " is not "),
     (" don t ", " do not "),
     (" filesystem", " file system"),
-    (" u net ", " unet "),
-    (" safe tensors", " safetensors"),
 )
+_NAMES = (
+    (" web socket", " websocket"),
+    (" u net ", " unet "),
+    (" safe tensor", " safetensor"),
+    (" num py", " numpy"),
+    (" lo ra ", " lora "),
+    (" lo ras ", " loras "),
+    (" py torch", " pytorch"),
+    (" control net ", " controlnet "),
+    (" ip adapter", " ipadapter"),
+    (" tensor rt ", " tensorrt "),
+    (" na ns ", " nans "),
+    (" na n ", " nan "),
+    (" data loader", " dataloader"),
+    (" x formers", " xformers"),
+    (" b float16", " bfloat16"),
+    (" onnx runtime", " onnxruntime"),
+    (" cu dnn", " cudnn"),
+    (" cu blas", " cublas"),
+    (" cu fft", " cufft"),
+    (" roc blas", " rocblas"),
+    (" hip blas lt", " hipblaslt"),
+    (" mi open", " miopen"),
+    (" f fmpeg", " ffmpeg"),
+    (" direct ml", " directml"),
+    (" sq lite", " sqlite"),
+    (" my sql", " mysql"),
+    (" insight face", " insightface"),
+    (" hugging face", " huggingface"),
+    (" open ai", " openai"),
+    (" ro cm", " rocm"),
+    (" comfy ui", " comfyui"),
+)
+"""Names that are written with humps by some and without by others."""
 
 
 def clipped(text: str) -> str:
@@ -42,13 +74,14 @@ def clipped(text: str) -> str:
 
 def words(text: str) -> str:
     """``text`` as lower-case words with one space before, between and after them."""
-    found = _WORD.findall(_HUMP.sub(" ", text).lower())
-    return respelt(f" {' '.join(found)} ")
+    humps = _HUMP.sub(" ", text)
+    line = f" {' '.join(_WORD.findall(humps.lower()))} "
+    return respelt(line, humps=len(humps) != len(text))
 
 
-def respelt(line: str) -> str:
+def respelt(line: str, *, humps: bool = True) -> str:
     """A line of words with one spelling for what is written in several ways."""
-    for spelling, usual in _SPELLINGS:
+    for spelling, usual in _SPELLINGS + _NAMES if humps else _SPELLINGS:
         if spelling in line:
             line = line.replace(spelling, usual)
     return line
