@@ -17,9 +17,7 @@ STEP = 2_000
 """Rows that are read and written at a time."""
 
 
-def copy(
-    source_url: str | os.PathLike[str], target_url: str | os.PathLike[str]
-) -> dict[str, int]:
+def copy(source_url: str | os.PathLike[str], target_url: str | os.PathLike[str]) -> dict[str, int]:
     """Copy everything into an empty history, and count it there. The source stays as it is.
 
     It happens in one transaction on each side: the target holds all of it, or nothing. What is

@@ -89,7 +89,9 @@ class Counts:
                 key = (width, minute // width * width, *rest)
                 totals[key] = totals.get(key, 0) + count
         names = ("width", "start", "service", "fingerprint", "dependency", "category", "severity")
-        return [{**dict(zip(names, key, strict=True)), "count": totals[key]} for key in sorted(totals)]
+        return [
+            {**dict(zip(names, key, strict=True)), "count": totals[key]} for key in sorted(totals)
+        ]
 
     def recovery_rollups(self) -> list[Row]:
         """The rows to add to `recovery_rollup`."""

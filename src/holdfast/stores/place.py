@@ -111,8 +111,10 @@ class Place:
                 self.renew()
                 aside = _move_aside(path)
                 self._check()
-                self.lasting = f"{path} was damaged; it is now {aside.name}, and a new one was begun"
-                LOG.error("error history: %s", self.lasting)
+                self.lasting = (
+                    f"{path} was damaged; it is now {aside.name}, and a new one was begun"
+                )
+                LOG.error("error history: %s", self.lasting)  # noqa: TRY400  # a trace would say no more
             self._identity = self.address.identity()
             self.opened = True
 

@@ -117,7 +117,7 @@ def size(connection: Connection) -> int:
         return (pages - free) * page
     # What PostgreSQL's tables take does not shrink when rows go, so it is reckoned up.
     event = tables.error_event
-    text = sa.literal_column("error_event")
+    text: sa.ColumnElement[str] = sa.literal_column("error_event")
     sample = sa.select(sa.func.pg_column_size(text).label("size")).select_from(event)
     newest = sample.order_by(event.c.id.desc()).limit(_SAMPLE).subquery()
     mean = connection.execute(sa.select(sa.func.avg(newest.c.size))).scalar()
