@@ -83,6 +83,9 @@ class ErrorHistory:
         except TROUBLES as error:
             told = words(error)
             LOG.warning("error history: %s; trying again", told)
+        except BaseException:
+            self._place.close()
+            raise
         self._writer = Writer(
             self._place,
             Retention(retention_days, max_bytes),

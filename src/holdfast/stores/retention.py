@@ -22,7 +22,7 @@ DAY = 86_400.0
 LONG_DAYS = 366.0
 EVERY_SECONDS, EVERY_ROWS = 60.0, 5_000
 """How often it is looked at whether there is anything to remove."""
-_PAGES = 256
+_PAGES = 1_000
 _SAMPLE = 500
 _INDEXED = 350
 """Bytes that the indexes and the bookkeeping of PostgreSQL take for one error, about."""
@@ -61,10 +61,8 @@ class Retention:
         self.rest()
         with writing(place.engine) as connection:
             self.busy = self.sweep(connection, now)
-        if self.busy and place.address.path is not None:
-            with place.engine.connect() as connection:
-                # Beyond the transaction: pages are given back only when nobody reads them.
-                connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_PAGES})").all()
+        if place.address.path is not None:
+            _give_back(place)
 
     def sweep(self, connection: Connection, now: float) -> bool:
         """Remove up to `STEP` rows of each table; is there more?"""
@@ -81,6 +79,19 @@ class Retention:
         if not more and size(connection) > self.max_bytes:
             more = _remove(connection, tables.error_event, sa.true()) or _fewer(connection)
         return more
+
+
+def _give_back(place: Place) -> None:
+    """Let SQLite hand some of its free pages to the system; not in a transaction, it says."""
+    connection = place.engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA incremental_vacuum({_PAGES})")
+        # It frees a page for each row that is asked for, of which there are none.
+        cursor.fetchall()
+        cursor.close()
+    finally:
+        connection.close()
 
 
 def _fewer(connection: Connection) -> bool:
