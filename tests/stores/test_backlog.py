@@ -107,7 +107,7 @@ def test_counts_add_up_in_minutes_and_hours(errors):
     for group, seconds in errors:
         counts.add(row(group=group, seconds=seconds))
     rollups = counts.rollups()
-    for width in (60, 3600):
+    for width in (60, 3_600, 86_400):
         assert sum(r["count"] for r in rollups if r["width"] == width) == len(errors)
         assert all(r["start"] % width == 0 for r in rollups if r["width"] == width)
     groups = {g["fingerprint"]: g["count"] for g in counts.group_rows()}

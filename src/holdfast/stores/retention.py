@@ -1,7 +1,7 @@
 """Removes what is too old or too much, in small steps between two writes.
 
-- Errors, recoveries, changes and counts by the minute go after ``days``. Counts by the hour, and
-  groups, go after a year (or ``days``, if that is more), so that reports can look back.
+- Errors, recoveries, changes and counts by the minute go after ``days``. Counts by the hour and day,
+  and groups, go after a year (or ``days``, if that is more), so that reports can look back.
 - When all of it takes more than ``max_bytes``, the oldest errors go first, whatever their age.
 - One step removes `STEP` rows, and gives SQLite's file back to the system bit by bit.
 """
@@ -71,13 +71,17 @@ class Retention:
         for table in (tables.error_event, tables.recovery, tables.state_change):
             more |= _remove(connection, table, table.c.id < prefix(old))
         for table in (tables.rollup, tables.recovery_rollup):
-            for width, limit in ((tables.MINUTE, old), (tables.HOUR, ancient)):
-                early = sa.and_(table.c.width == width, table.c.start < int(limit))
+            for width in tables.WIDTHS:
+                limit = old if width == tables.MINUTE else ancient
+                early = sa.and_(table.c.width == width, table.c.start + width <= int(limit))
                 more |= _remove(connection, table, early)
         more |= _remove(connection, tables.error_group, tables.error_group.c.last_seen < ancient)
         _remove(connection, tables.writer, tables.writer.c.at < ancient)
-        if not more and size(connection) > self.max_bytes:
-            more = _remove(connection, tables.error_event, sa.true()) or _fewer(connection)
+        excess = 0 if more else size(connection) - self.max_bytes
+        if excess > 0:
+            # Near the limit in smaller steps, so that no more goes than must.
+            step = STEP if excess > self.max_bytes // 4 else max(STEP // 10, 1)
+            more = _remove(connection, tables.error_event, sa.true(), step) or _fewer(connection)
         return more
 
 
@@ -86,9 +90,8 @@ def _give_back(place: Place) -> None:
     connection = place.engine.raw_connection()
     try:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA incremental_vacuum({_PAGES})")
-        # It frees a page for each row that is asked for, of which there are none.
-        cursor.fetchall()
+        # One step frees one page, and only a script is stepped through to its end.
+        cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
         cursor.close()
     finally:
         connection.close()
@@ -100,10 +103,16 @@ def _fewer(connection: Connection) -> bool:
     return _remove(connection, table, table.c.width == tables.MINUTE)
 
 
-def _remove(connection: Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> bool:
-    """Remove the `STEP` first rows for which ``where`` is true; were there so many?"""
+def _remove(
+    connection: Connection,
+    table: sa.Table,
+    where: sa.ColumnElement[bool],
+    step: int | None = None,
+) -> bool:
+    """Remove the first rows for which ``where`` is true, a step of them; were there so many?"""
+    step = STEP if step is None else step
     keys = list(table.primary_key)
-    found = connection.execute(sa.select(*keys).where(where).order_by(*keys).limit(STEP)).all()
+    found = connection.execute(sa.select(*keys).where(where).order_by(*keys).limit(step)).all()
     if not found:
         return False
     if len(keys) == 1:
@@ -115,7 +124,7 @@ def _remove(connection: Connection, table: sa.Table, where: sa.ColumnElement[boo
         connection.execute(
             sa.delete(table).where(match), [dict(zip(named, row, strict=True)) for row in found]
         )
-    return len(found) == STEP
+    return len(found) == step
 
 
 def size(connection: Connection) -> int:
