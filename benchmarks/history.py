@@ -113,9 +113,8 @@ def measure(history: ErrorHistory, rows: int, path: Path | None) -> None:
         print(f"  {words:<32}{best(call):10.1f} ms")
     if path is not None:
         history.close(60)
-        print(
-            f"file {path.stat().st_size / 2**20:,.0f} MiB, {path.stat().st_size / stored:,.0f} B an error"
-        )
+        size = path.stat().st_size
+        print(f"file {size / 2**20:,.0f} MiB, {size / stored:,.0f} bytes an error")
         began = time.perf_counter()
         ErrorHistory(path).close()
         print(f"opening it again                    {(time.perf_counter() - began) * 1e3:10.1f} ms")

@@ -1,6 +1,6 @@
 """Removes what is too old or too much, in small steps between two writes.
 
-- Errors, recoveries, changes and counts by the minute go after ``days``. Counts by the hour and day,
+- Errors, recoveries, changes and counts by the minute go after ``days``. Counts by hour and day,
   and groups, go after a year (or ``days``, if that is more), so that reports can look back.
 - When all of it takes more than ``max_bytes``, the oldest errors go first, whatever their age.
 - One step removes `STEP` rows, and gives SQLite's file back to the system bit by bit.
@@ -73,7 +73,7 @@ class Retention:
         for table in (tables.rollup, tables.recovery_rollup):
             for width in tables.WIDTHS:
                 limit = old if width == tables.MINUTE else ancient
-                early = sa.and_(table.c.width == width, table.c.start + width <= int(limit))
+                early = sa.and_(table.c.width == width, table.c.start <= int(limit) - width)
                 more |= _remove(connection, table, early)
         more |= _remove(connection, tables.error_group, tables.error_group.c.last_seen < ancient)
         _remove(connection, tables.writer, tables.writer.c.at < ancient)
