@@ -43,7 +43,8 @@ def damage(path, start=0, length=1 << 30):
 
 
 def aside(path):
-    return [p for p in path.parent.glob("errors.db.corrupt-*") if p.suffix != ".db-wal"]
+    found = path.parent.glob("errors.db.corrupt-*")
+    return [p for p in found if not p.name.endswith(("-wal", "-shm"))]
 
 
 @pytest.mark.parametrize(
