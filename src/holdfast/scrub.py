@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -29,19 +29,16 @@ MOST_ITEMS = 10_000
 _PASSES = 6
 
 _RUN = r"A-Za-z0-9_\-"
+# Hugging Face (two), Replicate, RunPod, Groq, xAI, Perplexity, Fireworks, Linear, Notion
+_SIMPLE = "hf_ api_org_ r8_ rpa_ gsk_ xai- pplx- fw_ lin_api_ ntn_"
 # Each pattern follows its literal. The literal is looked for first, because that costs next to
 # nothing; a letter or digit right before it means that it is part of a longer word.
 _TOKENS = tuple(
     (literal, re.compile(re.escape(literal) + pattern))
     for literal, pattern in (
+        *((literal, "[A-Za-z0-9]{20,}+") for literal in _SIMPLE.split()),
         ("sk-", rf"(?=[a-z-]{{0,60}}[A-Z0-9_])[{_RUN}]{{16,}}+"),  # OpenAI, Anthropic, OpenRouter
-        ("hf_", r"[A-Za-z0-9]{20,}+"),  # Hugging Face
-        ("api_org_", r"[A-Za-z0-9]{20,}+"),
-        ("ghp_", rf"[{_RUN}.]{{20,}}+"),  # GitHub
-        ("gho_", rf"[{_RUN}.]{{20,}}+"),
-        ("ghu_", rf"[{_RUN}.]{{20,}}+"),
-        ("ghs_", rf"[{_RUN}.]{{20,}}+"),
-        ("ghr_", rf"[{_RUN}.]{{20,}}+"),
+        ("gh", rf"[pousr]_[{_RUN}.]{{20,}}+"),  # GitHub
         ("github_pat_", r"[A-Za-z0-9_]{20,}+"),
         ("gl", r"(?:pat|ptt|dt|rt|soat|cbt|ft|agent|imt|oas|ffct)-[\w.-]{16,}+"),  # GitLab
         ("AKIA", r"[A-Z0-9]{12,}+"),  # Amazon
@@ -56,13 +53,7 @@ _TOKENS = tuple(
         ("rk_", r"(?:live|test)_[A-Za-z0-9]{10,}+"),
         ("pk_", r"(?:live|test)_[A-Za-z0-9]{10,}+"),
         ("whsec_", r"[A-Za-z0-9+/=]{16,}+"),
-        ("r8_", r"[A-Za-z0-9]{20,}+"),  # Replicate
-        ("rpa_", r"[A-Za-z0-9]{20,}+"),  # RunPod
-        ("gsk_", r"[A-Za-z0-9]{20,}+"),  # Groq
-        ("xai-", r"[A-Za-z0-9]{20,}+"),
-        ("pplx-", r"[A-Za-z0-9]{20,}+"),  # Perplexity
         ("nvapi-", rf"[{_RUN}]{{20,}}+"),  # NVIDIA
-        ("fw_", r"[A-Za-z0-9]{20,}+"),  # Fireworks
         ("npm_", r"[A-Za-z0-9]{30,}+"),
         ("pypi-", rf"[{_RUN}]{{40,}}+"),
         ("SG.", rf"[{_RUN}]{{16,40}}\.[{_RUN}]{{16,}}+"),  # SendGrid
@@ -80,12 +71,9 @@ _TOKENS = tuple(
         ("sq0", rf"[a-z]{{3}}-[{_RUN}]{{20,}}+"),  # Square
         ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}+"),
         ("sbp_", r"[a-f0-9]{32,}+"),  # Supabase
-        ("lin_api_", r"[A-Za-z0-9]{20,}+"),  # Linear
-        ("ntn_", r"[A-Za-z0-9]{20,}+"),  # Notion
         ("ATATT3", rf"[{_RUN}=]{{20,}}+"),  # Atlassian
         ("figd_", rf"[{_RUN}]{{20,}}+"),  # Figma
         ("eyJ", rf"[{_RUN}]{{6,}}+(?:\.[{_RUN}]*+)*+"),  # JWT, JWE
-        (":AA", rf"[{_RUN}]{{30,}}+"),  # Telegram, after the number of the bot
     )
 )
 _PLAIN = tuple(
@@ -93,9 +81,11 @@ _PLAIN = tuple(
     for literal, pattern in (
         (
             "-----BEGIN",
-            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:[A-Za-z0-9+/=\s\\:,.>|]|-(?!----))*+"
-            r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?",
+            (
+                r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+                r"(?:[A-Za-z0-9+/=\s\\:,.>|]|-(?!----))*+"
+                r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+            ),
         ),
         # Passwords may hold an @; the host begins after the last one.
         ("://", r"(?<=://)[^\s/?#\"'<>@]{0,200}:[^\s/?#\"'<>]{0,400}(?=@)"),
@@ -110,6 +100,7 @@ _PLAIN = tuple(
         ("--user ", r"(?<=--user )[\"']?[^\s:\"']{1,200}:[^\s\"']++"),
     )
 )
+_TELEGRAM = re.compile(rf"(?<![0-9])[0-9]{{6,12}}:AA[{_RUN}]{{30,}}+")
 _DISCORD = re.compile(rf"[MNO][A-Za-z0-9_-]{{22,27}}\.[{_RUN}]{{6,7}}\.[{_RUN}]{{27,}}+")
 _BASIC = re.compile(r"(?<=[Bb]asic )[A-Za-z0-9+/]{6,}+={0,2}")
 _QUERY = re.compile(
@@ -117,12 +108,24 @@ _QUERY = re.compile(
     r"|st|ticket|pass|awsaccesskeyid|code(?==[^&\s]{12}))=([^&\s\"'<>#]++)"
 )
 
-_CORES = ("pass", "pwd", "secret", "token", "key", "auth", "cred", "cookie", "sess", "jwt")
+_CORES: tuple[str, ...] = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "auth",
+    "cred",
+    "cookie",
+    "sess",
+    "jwt",
+)
 _CORES += ("mnemonic", "connect.sid", "csrf", "signature")
 _NAME_BEFORE = re.compile(r"[\w.\-]{0,60}\Z")
 _NAME_REST = re.compile(r"[\w\-]{0,40}+")
 _SEPARATOR = re.compile(
-    r"(?:(?P<quote>\\{0,3}[\"'`])[ \t]{0,4}(?:=>|[:=,])|\]?[ \t]{0,4}(?P<mark>=>|:=|==?|:|%3[dD]))"
+    r"(?:(?P<quote>\\{0,3}[\"'`])\]?[ \t]{0,4}(?:=>|[:=,])"
+    r"|\]?[ \t]{0,4}(?P<mark>=>|:=|==?|:|%3[dD]))"
     r"[ \t]{0,4}"
 )
 _AFTER_OPTION = re.compile(r"[ \t]{1,4}(?!-)")
@@ -143,6 +146,7 @@ _NOTHING = re.compile(
 )
 _WORD = re.compile(r"[a-z]{1,20}(?![^\s,.;:!?])")
 _PROSE = re.compile(r"[A-Za-z']{1,20}[,;]? [a-z]")
+_TALLY = re.compile(r"[0-9]{1,6}(?![\w.])")
 _SCHEME = re.compile(
     r"(?:bearer|basic|digest|token|negotiate|ntlm|apikey|key|aws4-hmac-sha256|hawk|oauth|dpop) ",
     re.IGNORECASE,
@@ -158,18 +162,24 @@ _WHOLE = frozenset(
     ("pass", "pwd", "pw", "auth", "token", "cookie", "cookies", "jwt", "creds", "cred", "csrf")
 )
 _HARMLESS = frozenset(
-    "length len file path name names policy hint field type types count expired expires expiry "
-    "enabled required min max version id ids age url uri endpoint manager limit budget size usage "
-    "rate index idx position ttl error errors strength check valid invalid exists class scope "
-    "scopes algorithm jar domain status state method provider header prefix less".split()
+    re.findall(
+        "[a-z]+",
+        """
+        age algorithm budget check class count domain enabled endpoint error errors exists
+        expired expires expiry field file header hint id ids idx index invalid jar len
+        length less limit manager max method min name names path policy position prefix
+        provider rate required scope scopes size state status strength ttl type types uri
+        url usage valid version
+        """,
+    )
 )
 
 _NOT_RUN = str.maketrans(
-    {chr(c): " " for c in range(128) if not (chr(c).isalnum() or chr(c) in "+/_=-")}
+    {chr(c): " " for c in range(128) if not (chr(c).isalnum() or chr(c) in "+/_-")}
 )
 _LONG = 32
 _UPPER, _LOWER, _DIGIT = re.compile("[A-Z]"), re.compile("[a-z]"), re.compile("[0-9]")
-_HEX = re.compile(r"[0-9a-fA-F=_-]++\Z")
+_HEX = re.compile(r"(?:[0-9a-f]++|[0-9A-F]++)\Z")
 _PIECES = re.compile(r"[A-Za-z0-9]{8,}+")
 _TURNS = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[0-9])|[0-9](?=[A-Za-z])|[A-Z](?=[a-z])")
 
@@ -231,21 +241,23 @@ class _Nested:
             return value
         if isinstance(value, str):
             return scrub(str(value))
-        if isinstance(value, bytes | bytearray):
-            return scrub(bytes(value).decode("utf-8", "replace"))
-        if isinstance(value, Mapping | list | tuple | set | frozenset):
-            if depth <= 0:
-                return "[too deep]"
-            if isinstance(value, Mapping):
-                return self.mapping(value, depth)
-            kept = []
-            for item in value:
-                if self.left <= 0:
-                    kept.append("[more]")
-                    break
-                kept.append(self.scrub(item, depth - 1))
-            return tuple(kept) if isinstance(value, tuple) else kept
-        return scrub(_told(value))
+        if not isinstance(value, Mapping | list | tuple | set | frozenset):
+            return scrub(_told(value))
+        if depth <= 0:
+            return "[too deep]"
+        if isinstance(value, Mapping):
+            return self.mapping(value, depth)
+        kept = self.items(value, depth)
+        return tuple(kept) if isinstance(value, tuple) else kept
+
+    def items(self, values: Iterable[Any], depth: int) -> list[Any]:
+        kept: list[Any] = []
+        for value in values:
+            if self.left <= 0:
+                kept.append("[more]")
+                break
+            kept.append(self.scrub(value, depth - 1))
+        return kept
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         kept: dict[Any, Any] = {}
@@ -268,7 +280,7 @@ _HIDDEN_KEYS = frozenset(("sig", "x-amz-credential", "set-cookie", "key_material
 
 def _told(value: Any) -> str:
     """What an object says of itself; an object that cannot be asked is named by its class."""
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         return value.decode("utf-8", "replace")
     try:
         return repr(value)
@@ -291,31 +303,35 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
+    """Secrets that their own shape gives away."""
     for literal, pattern in _TOKENS:
         if literal in text:
             for found in pattern.finditer(text):
                 start = found.start()
-                if literal == ":AA":
-                    while start and found.start() - start < 12 and text[start - 1].isdigit():
-                        start -= 1
-                    if found.start() - start < 6:
-                        continue
-                elif start and text[start - 1].isalnum():
-                    continue
-                yield start, found.end()
+                if not (start and text[start - 1].isalnum()):
+                    yield found.span()
+    if ":AA" in text:
+        yield from (found.span() for found in _TELEGRAM.finditer(text))
+    if text.count(".") > 1:
+        yield from (found.span() for found in _DISCORD.finditer(text))
+
+
+def _credentials(text: str) -> Iterator[tuple[int, int]]:
+    """Secrets that what stands before them gives away."""
     for literal, pattern in _PLAIN:
         if literal in text:
             yield from (found.span() for found in pattern.finditer(text))
-    if text.count(".") > 1:
-        yield from (found.span() for found in _DISCORD.finditer(text))
     if "asic " in text:
-        for found in _BASIC.finditer(text):
-            try:
-                pair = base64.b64decode(found[0] + "==")
-            except (binascii.Error, ValueError):
-                continue
-            if b":" in pair and pair.isascii():
-                yield found.span()
+        yield from (found.span() for found in _BASIC.finditer(text) if _is_pair(found[0]))
+
+
+def _is_pair(encoded: str) -> bool:
+    """Whether base64 holds ``user:password``."""
+    try:
+        pair = base64.b64decode(encoded + "==")
+    except (binascii.Error, ValueError):
+        return False
+    return b":" in pair and pair.isascii()
 
 
 def _named(text: str) -> Iterator[tuple[int, int]]:
@@ -344,51 +360,54 @@ def _named(text: str) -> Iterator[tuple[int, int]]:
 
 def _value(text: str, at: int, stop: int) -> tuple[int, int] | None:
     """Where the secret lies whose name has its telling part at ``at`` and ends at ``stop``."""
-    found = _SEPARATOR.match(text, stop)
+    separator = _SEPARATOR.match(text, stop)
+    gap = separator or _AFTER_OPTION.match(text, stop)
+    if gap is None:
+        return None
     before = _NAME_BEFORE.search(text, max(0, at - 60), at)
     start = before.start() if before else at
-    name = text[start:stop]
-    if found is None:
-        option = _AFTER_OPTION.match(text, stop)
-        if option is None or not name.startswith("--") or not is_sensitive(name):
-            return None
-        bare = _BARE.match(text, option.end())
-        return bare.span() if bare and not _NOTHING.match(text, option.end()) else None
-    if not is_sensitive(name):
+    name, begin = text[start:stop], gap.end()
+    if not is_sensitive(name) or not (separator or name.startswith("--")):
         return None
-    begin = found.end()
     opening = _OPENING.match(text, begin)
     if opening is not None:
         inside = opening.end()
         if text.startswith((REDACTED, "***"), inside):
             return None
         pattern = _ESCAPED if opening[1] else _QUOTED[opening[2]]
-        value = pattern.match(text, inside)
-        return value.span() if value and value.end() > value.start() else None
-    if found["quote"] and text[found.end() - 1 : found.end()] == ",":
+        return _span(pattern.match(text, inside))
+    if separator is None:
+        return None if _NOTHING.match(text, begin) else _span(_BARE.match(text, begin))
+    return _unquoted(text, name.lower(), begin, separator, text[start - 1 : start])
+
+
+def _unquoted(
+    text: str, name: str, begin: int, separator: re.Match[str], around: str
+) -> tuple[int, int] | None:
+    """Where a value lies that is not in quotes, of a name that may be in quotes itself."""
+    if separator["quote"] and text[begin - 1] == ",":
         return None
-    around = text[start - 1 : start]
-    lowered = name.lower()
-    whole = lowered.endswith("cookie") and "=" in text[begin : begin + 200]
-    whole = whole or (lowered.endswith("authorization") and bool(_SCHEME.match(text, begin)))
-    if whole:
+    whole = name.endswith("cookie") and "=" in text[begin : begin + 200]
+    if whole or (name.endswith("authorization") and _SCHEME.match(text, begin)):
         line = _ESCAPED if around in {'"', "'"} else _LINE
-        value = line.match(text, begin)
-        if value is None or text.startswith(REDACTED, begin):
-            return None
-        return value.span() if value.end() > begin else None
+        return None if text.startswith(REDACTED, begin) else _span(line.match(text, begin))
     if _NOTHING.match(text, begin) or text.startswith(("{", "["), begin):
         return None
-    if found["mark"] == ":" and not found["quote"] and _is_prose(text, begin, lowered):
+    if separator["mark"] == ":" and _is_prose(text, begin, name):
         return None
-    value = _BARE.match(text, begin)
-    return value.span() if value else None
+    return _span(_BARE.match(text, begin))
+
+
+def _span(found: re.Match[str] | None) -> tuple[int, int] | None:
+    return found.span() if found and found.end() > found.start() else None
 
 
 def _is_prose(text: str, begin: int, name: str) -> bool:
     """Whether a sentence goes on after "name:", as in "password: must have 8 letters"."""
     if _PROSE.match(text, begin):
         return True
+    if name == "pass":
+        return bool(_TALLY.match(text, begin))
     return "pass" not in name and bool(_WORD.match(text, begin))
 
 
@@ -414,13 +433,18 @@ def _looks_random(run: str) -> bool:
     head = run[:512]
     if not (_DIGIT.search(head) and _UPPER.search(head) and _LOWER.search(head)):
         return False
-    if _HEX.match(head):
-        return False
     length = turns = 0
     for piece in _PIECES.findall(head):
+        if _HEX.match(piece):
+            continue
         length += len(piece) - 1
         turns += len(_TURNS.findall(piece))
     return length >= 20 and turns >= 0.45 * length and len(set(head)) >= 16
 
 
-_FINDERS: tuple[Callable[[str], Iterator[tuple[int, int]]], ...] = (_tokens, _named, _random)
+_FINDERS: tuple[Callable[[str], Iterator[tuple[int, int]]], ...] = (
+    _tokens,
+    _credentials,
+    _named,
+    _random,
+)

@@ -44,9 +44,10 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"holdfast.stores.{_PLACES[name]}")
     except ModuleNotFoundError as error:
-        if error.name in {"sqlalchemy", "alembic"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "sqlalchemy":
             raise ModuleNotFoundError(
-                f'an error history needs {error.name}: pip install "holdfast[sql]"',
+                f'an error history needs {missing}: pip install "holdfast[sql]"',
                 name=error.name,
             ) from error
         raise

@@ -70,7 +70,7 @@ class Address:
         return found.st_dev, found.st_ino
 
 
-def parse(url: str | os.PathLike[str]) -> Address:
+def parse(url: Any) -> Address:
     """Read a URL or a path.
 
     Raises:

@@ -101,7 +101,15 @@ def _count(connection: Connection, counts: Counts) -> None:
         newest=("severity", "category", "message", "last_seen"),
         least=("first_seen",),
     )
-    keys = ("width", "start", "service", "fingerprint", "dependency", "category", "severity")
+    keys: tuple[str, ...] = (
+        "width",
+        "start",
+        "service",
+        "fingerprint",
+        "dependency",
+        "category",
+        "severity",
+    )
     upsert(connection, tables.rollup, counts.rollups(), keys, add=("count",))
     keys = ("width", "start", "strategy")
     rows = counts.recovery_rollups()

@@ -1,4 +1,4 @@
-"""Counts of errors and recoveries by the minute and the hour, before they reach the database.
+"""Counts of errors and recoveries by the minute, hour and day, before they reach the database.
 
 A batch of a thousand errors in five groups changes five groups, not a thousand times one.
 Bounded: beyond `MOST` different counts the hours, groups and dependencies of the rest are one, so
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from holdfast.stores.rows import Row
-from holdfast.stores.tables import HOUR, MINUTE, NAME
+from holdfast.stores.tables import HOUR, MINUTE, NAME, WIDTHS
 
 MOST = 10_000
 """Different counts that are kept apart."""
@@ -85,7 +85,7 @@ class Counts:
         """The rows to add to `rollup`, in an order that is the same in every process."""
         totals: dict[tuple[Any, ...], int] = {}
         for (minute, *rest), count in self.minutes.items():
-            for width in (MINUTE, HOUR):
+            for width in WIDTHS:
                 key = (width, minute // width * width, *rest)
                 totals[key] = totals.get(key, 0) + count
         names = ("width", "start", "service", "fingerprint", "dependency", "category", "severity")
@@ -97,7 +97,7 @@ class Counts:
         """The rows to add to `recovery_rollup`."""
         totals: dict[tuple[int, int, str], list[int]] = {}
         for (minute, strategy), counted in self.recoveries.items():
-            for width in (MINUTE, HOUR):
+            for width in WIDTHS:
                 key = (width, minute // width * width, strategy)
                 total = totals.setdefault(key, [0, 0])
                 total[0] += counted[0]

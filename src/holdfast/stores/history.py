@@ -11,7 +11,7 @@ from typing import Any, Self, TextIO, TypeVar
 from sqlalchemy.engine import Connection
 
 from holdfast.error_info import ErrorInfo
-from holdfast.errors import BadInputError, ErrorCategory, ErrorSeverity
+from holdfast.errors import ErrorCategory, ErrorSeverity
 from holdfast.policies import checks
 from holdfast.ports import ambient
 from holdfast.stores import address, exporting, reading, reporting, rows
@@ -73,10 +73,8 @@ class ErrorHistory:
         checks.number("flush_seconds", flush_seconds, above=0, at_most=60, unit="seconds")
         checks.whole("flush_rows", flush_rows, at_least=1)
         checks.whole("max_pending", max_pending, at_least=1)
-        if not isinstance(service, str) or len(service) > 200:
-            raise BadInputError(
-                f"service must be a text of up to 200 characters, got {service!r:.100}"
-            )
+        if service:
+            checks.label("service", service)
         self._service = rows.name(service)
         self._place = Place(address.parse(url))
         told = ""
@@ -85,6 +83,9 @@ class ErrorHistory:
         except TROUBLES as error:
             told = words(error)
             LOG.warning("error history: %s; trying again", told)
+        except BaseException:
+            self._place.close()
+            raise
         self._writer = Writer(
             self._place,
             Retention(retention_days, max_bytes),
@@ -242,7 +243,7 @@ class ErrorHistory:
             "refused": self._refused,
         }
 
-    def events(
+    def events(  # noqa: PLR0917  # each may be given by name
         self,
         since: Moment = None,
         until: Moment = None,

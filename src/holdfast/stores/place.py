@@ -114,7 +114,7 @@ class Place:
                 self.lasting = (
                     f"{path} was damaged; it is now {aside.name}, and a new one was begun"
                 )
-                LOG.error("error history: %s", self.lasting)
+                LOG.error("error history: %s", self.lasting)  # noqa: TRY400  # a trace would say no more
             self._identity = self.address.identity()
             self.opened = True
 

@@ -92,7 +92,7 @@ def events(
     return [to_error(row) for row in connection.execute(query)]
 
 
-def _member(field: str, value: str, kind: type[ErrorCategory] | type[ErrorSeverity]) -> str:
+def _member(field: str, value: str, kind: type[ErrorCategory | ErrorSeverity]) -> str:
     try:
         return kind(value).value
     except ValueError:

@@ -1,13 +1,14 @@
 """What a history amounts to: counts and a report, from the rollups alone.
 
-A span of time is told to the minute: whole hours come from the counts by the hour, what is left
-of the first hour from those by the minute. So a report reads some thousand small rows,
+A span of time is told to the minute: whole days come from the counts by the day, what is left of
+them from those by the hour and by the minute. So a report reads some thousand small rows,
 however many errors there were.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from holdfast.ports import ambient
 from holdfast.stores import tables
 from holdfast.stores.reading import Moment, seconds_of
 from holdfast.stores.rows import moment, prefix
-from holdfast.stores.tables import HOUR, MINUTE
+from holdfast.stores.tables import HOUR, MINUTE, WIDTHS
 
 TOP = 20
 """Groups that a report tells of."""
@@ -30,22 +31,35 @@ _SIGNIFICANT = 1.96
 
 def spans(table: sa.Table, since: float | None, until: float | None) -> sa.ColumnElement[bool]:
     """The rows that together count each error in [since, until), to the minute, once."""
-    if since is None and until is None:
-        return table.c.width == HOUR
-    first = 0 if since is None else math.floor(since / MINUTE) * MINUTE
-    last = 1 << 53 if until is None else math.ceil(until / MINUTE) * MINUTE
-    hour, after = math.ceil(first / HOUR) * HOUR, last // HOUR * HOUR
+    first = -math.inf if since is None else math.floor(since / MINUTE) * MINUTE
+    last = math.inf if until is None else math.ceil(until / MINUTE) * MINUTE
     start = table.c.start
-    if until is None:
-        after = last
-    if hour >= after:
-        return sa.and_(table.c.width == MINUTE, start >= first, start < last)
-    edges = [sa.and_(table.c.width == HOUR, start >= hour, start < after)]
-    if first < hour:
-        edges.append(sa.and_(table.c.width == MINUTE, start >= first, start < hour))
-    if after < last:
-        edges.append(sa.and_(table.c.width == MINUTE, start >= after, start < last))
-    return sa.or_(*edges)
+    return sa.or_(
+        sa.false(),
+        *(
+            sa.and_(
+                table.c.width == width,
+                *([start >= begin] if math.isfinite(begin) else []),
+                *([start < end] if math.isfinite(end) else []),
+            )
+            for width, begin, end in _cover(first, last, WIDTHS)
+        ),
+    )
+
+
+def _cover(first: float, last: float, widths: Sequence[int]) -> Iterator[tuple[int, float, float]]:
+    """The span as whole days, what is left as whole hours, and what is left then as minutes."""
+    if not widths or first >= last:
+        return
+    width, finer = widths[0], widths[1:]
+    begin = math.ceil(first / width) * width if math.isfinite(first) else first
+    end = math.floor(last / width) * width if math.isfinite(last) else last
+    if begin >= end:
+        yield from _cover(first, last, finer)
+        return
+    yield from _cover(first, begin, finer)
+    yield width, begin, end
+    yield from _cover(end, last, finer)
 
 
 def counts(

@@ -1,7 +1,7 @@
 """Removes what is too old or too much, in small steps between two writes.
 
-- Errors, recoveries, changes and counts by the minute go after ``days``. Counts by the hour, and
-  groups, go after a year (or ``days``, if that is more), so that reports can look back.
+- Errors, recoveries, changes and counts by the minute go after ``days``. Counts by hour and day,
+  and groups, go after a year (or ``days``, if that is more), so that reports can look back.
 - When all of it takes more than ``max_bytes``, the oldest errors go first, whatever their age.
 - One step removes `STEP` rows, and gives SQLite's file back to the system bit by bit.
 """
@@ -22,7 +22,7 @@ DAY = 86_400.0
 LONG_DAYS = 366.0
 EVERY_SECONDS, EVERY_ROWS = 60.0, 5_000
 """How often it is looked at whether there is anything to remove."""
-_PAGES = 256
+_PAGES = 1_000
 _SAMPLE = 500
 _INDEXED = 350
 """Bytes that the indexes and the bookkeeping of PostgreSQL take for one error, about."""
@@ -61,10 +61,8 @@ class Retention:
         self.rest()
         with writing(place.engine) as connection:
             self.busy = self.sweep(connection, now)
-        if self.busy and place.address.path is not None:
-            with place.engine.connect() as connection:
-                # Beyond the transaction: pages are given back only when nobody reads them.
-                connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_PAGES})").all()
+        if place.address.path is not None:
+            _give_back(place)
 
     def sweep(self, connection: Connection, now: float) -> bool:
         """Remove up to `STEP` rows of each table; is there more?"""
@@ -73,14 +71,30 @@ class Retention:
         for table in (tables.error_event, tables.recovery, tables.state_change):
             more |= _remove(connection, table, table.c.id < prefix(old))
         for table in (tables.rollup, tables.recovery_rollup):
-            for width, limit in ((tables.MINUTE, old), (tables.HOUR, ancient)):
-                early = sa.and_(table.c.width == width, table.c.start < int(limit))
+            for width in tables.WIDTHS:
+                limit = old if width == tables.MINUTE else ancient
+                early = sa.and_(table.c.width == width, table.c.start <= int(limit) - width)
                 more |= _remove(connection, table, early)
         more |= _remove(connection, tables.error_group, tables.error_group.c.last_seen < ancient)
         _remove(connection, tables.writer, tables.writer.c.at < ancient)
-        if not more and size(connection) > self.max_bytes:
-            more = _remove(connection, tables.error_event, sa.true()) or _fewer(connection)
+        excess = 0 if more else size(connection) - self.max_bytes
+        if excess > 0:
+            # Near the limit in smaller steps, so that no more goes than must.
+            step = STEP if excess > self.max_bytes // 4 else max(STEP // 10, 1)
+            more = _remove(connection, tables.error_event, sa.true(), step) or _fewer(connection)
         return more
+
+
+def _give_back(place: Place) -> None:
+    """Let SQLite hand some of its free pages to the system; not in a transaction, it says."""
+    connection = place.engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        # One step frees one page, and only a script is stepped through to its end.
+        cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+        cursor.close()
+    finally:
+        connection.close()
 
 
 def _fewer(connection: Connection) -> bool:
@@ -89,10 +103,16 @@ def _fewer(connection: Connection) -> bool:
     return _remove(connection, table, table.c.width == tables.MINUTE)
 
 
-def _remove(connection: Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> bool:
-    """Remove the `STEP` first rows for which ``where`` is true; were there so many?"""
+def _remove(
+    connection: Connection,
+    table: sa.Table,
+    where: sa.ColumnElement[bool],
+    step: int | None = None,
+) -> bool:
+    """Remove the first rows for which ``where`` is true, a step of them; were there so many?"""
+    step = STEP if step is None else step
     keys = list(table.primary_key)
-    found = connection.execute(sa.select(*keys).where(where).order_by(*keys).limit(STEP)).all()
+    found = connection.execute(sa.select(*keys).where(where).order_by(*keys).limit(step)).all()
     if not found:
         return False
     if len(keys) == 1:
@@ -104,7 +124,7 @@ def _remove(connection: Connection, table: sa.Table, where: sa.ColumnElement[boo
         connection.execute(
             sa.delete(table).where(match), [dict(zip(named, row, strict=True)) for row in found]
         )
-    return len(found) == STEP
+    return len(found) == step
 
 
 def size(connection: Connection) -> int:
@@ -117,7 +137,7 @@ def size(connection: Connection) -> int:
         return (pages - free) * page
     # What PostgreSQL's tables take does not shrink when rows go, so it is reckoned up.
     event = tables.error_event
-    text = sa.literal_column("error_event")
+    text: sa.ColumnElement[str] = sa.literal_column("error_event")
     sample = sa.select(sa.func.pg_column_size(text).label("size")).select_from(event)
     newest = sample.order_by(event.c.id.desc()).limit(_SAMPLE).subquery()
     mean = connection.execute(sa.select(sa.func.avg(newest.c.size))).scalar()

@@ -10,7 +10,6 @@ import itertools
 import json
 import math
 import os
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -51,14 +50,13 @@ def prefix(seconds: float) -> str:
 
 
 class Memo:
-    """Remembers what long texts were scrubbed to, by their hash alone: tracebacks repeat."""
+    """Remembers what texts were scrubbed to, by their hash alone: most errors repeat."""
 
-    __slots__ = ("_known", "_lock")
-    MOST = 256
+    __slots__ = ("_known",)
+    MOST = 2_048
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, int], str] = {}
-        self._lock = threading.Lock()
 
     def clean(self, text: str, limit: int) -> str:
         """What `clean` makes of it."""
@@ -66,11 +64,15 @@ class Memo:
         known = self._known.get(key)
         if known is None:
             known = clean(text, limit)
-            with self._lock:
-                if len(self._known) >= self.MOST:
-                    self._known.pop(next(iter(self._known)))
-                self._known[key] = known
+            if len(self._known) >= self.MOST:
+                # A new dict: another thread may be looking into the old one.
+                self._known = {}
+            self._known[key] = known
         return known
+
+    def name(self, value: Any) -> str:
+        """A name: a short clean text."""
+        return self.clean(str(value), NAME)[:NAME] if value else ""
 
 
 def clean(text: str, limit: int) -> str:
@@ -85,10 +87,9 @@ def clean(text: str, limit: int) -> str:
     return f"{kept} … [of {len(text)} characters]"
 
 
-def name(text: Any) -> str:
+def name(value: Any) -> str:
     """A name: a short clean text."""
-    told = str(text)
-    return clean(told, NAME)[:NAME] if told else ""
+    return clean(str(value), NAME)[:NAME] if value else ""
 
 
 def of_error(info: ErrorInfo, fingerprint: str, service: str, ids: Ids, memo: Memo) -> Row:
@@ -100,20 +101,20 @@ def of_error(info: ErrorInfo, fingerprint: str, service: str, ids: Ids, memo: Me
     return {
         "id": ids.at(at),
         "ts": at,
-        "fingerprint": name(fingerprint),
+        "fingerprint": memo.name(fingerprint),
         "service": service,
-        "dependency": name(info.dependency),
-        "operation": name(info.operation),
-        "type": name(info.error_type),
-        "message": clean(str(info.error_message), MESSAGE),
+        "dependency": memo.name(info.dependency),
+        "operation": memo.name(info.operation),
+        "type": memo.name(info.error_type),
+        "message": memo.clean(str(info.error_message), MESSAGE),
         "severity": severity.value,
         "category": category.value,
         "transient": bool(info.transient),
         "suggested_recovery": SuggestedRecovery(info.suggested_recovery).value,
         "recovery_attempted": bool(info.recovery_attempted),
         "recovery_successful": bool(info.recovery_successful),
-        "strategy": name(info.strategy),
-        "reason": clean(str(info.reason), NAME) if info.reason else "",
+        "strategy": memo.name(info.strategy),
+        "reason": memo.name(info.reason),
         "frames": memo.clean("\n".join(info.frames[:64]), CONTEXT) if info.frames else None,
         "context": None if info.context is None else as_json(info.context),
         "traceback": None if info.traceback is None else memo.clean(info.traceback, TRACEBACK),

@@ -2,8 +2,8 @@
 
 - An event's id begins with its time in microseconds since 1970, so the order of ids is the order
   of time, and the primary key finds a span of time and the next page.
-- Counts never lean on the events that are still there: `rollup` counts by the minute and by the
-  hour what `error_event` may have lost to retention or to a full queue.
+- Counts never lean on the events that are still there: `rollup` counts by the minute, the hour
+  and the day (of UTC) what `error_event` may have lost to retention or to a full queue.
 - Texts that are compared or indexed are at most `NAME` characters long.
 
 Changing a table here needs a migration in ``migrations/versions`` and its number in
@@ -141,5 +141,6 @@ writer = sa.Table(
 """The last batch that each writer has committed, so that none is counted twice when the answer
 to a commit is lost."""
 
-MINUTE, HOUR = 60, 3600
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+WIDTHS = (DAY, HOUR, MINUTE)
 """Widths of `rollup`, in seconds."""

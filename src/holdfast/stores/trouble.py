@@ -67,38 +67,38 @@ _SQLITE = {
 def kind_of(error: BaseException) -> Kind:
     """What kind of trouble an error of SQLAlchemy, of a driver or of the system is."""
     cause = getattr(error, "orig", None) or error
-    code = getattr(cause, "sqlite_errorcode", None)
+    code, state = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlstate", None)
     if code is not None:
         return _SQLITE.get(code & 0xFF, Kind.REFUSED)
-    state = getattr(cause, "sqlstate", None)
     if state is not None:
         return _of_state(state)
-    if isinstance(cause, PermissionError):
-        return Kind.DENIED
-    if isinstance(cause, OSError):
-        return Kind.FULL
-    if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
-        return Kind.UNREACHABLE
-    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
-        return Kind.UNREACHABLE
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return Kind.BUSY
-    return Kind.REFUSED
+    if isinstance(cause, OSError):
+        return Kind.DENIED if isinstance(cause, PermissionError) else Kind.FULL
+    gone = isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated
+    broken = isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+    return Kind.UNREACHABLE if gone or broken else Kind.REFUSED
+
+
+_STATES = {
+    "53100": Kind.FULL,
+    "53200": Kind.FULL,
+    "40": Kind.BUSY,
+    "55": Kind.BUSY,
+    "28": Kind.DENIED,
+    "42": Kind.DENIED,
+    "3D": Kind.DENIED,
+    "25": Kind.DENIED,
+    "22": Kind.REFUSED,
+    "23": Kind.REFUSED,
+}
+"""By SQLSTATE or its class; see https://www.postgresql.org/docs/current/errcodes-appendix.html.
+A damaged server is none of these: it is mended by its keeper, never by us."""
 
 
 def _of_state(state: str) -> Kind:
-    """The kind of a SQLSTATE; see https://www.postgresql.org/docs/current/errcodes-appendix.html."""
-    if state in {"53100", "53200"}:
-        return Kind.FULL
-    if state in {"XX001", "XX002"}:
-        return Kind.UNREACHABLE  # a damaged server is mended by its keeper, never by us
-    if state[:2] in {"40", "55"}:
-        return Kind.BUSY
-    if state[:2] in {"28", "42", "3D", "25"}:
-        return Kind.DENIED
-    if state[:2] in {"22", "23"}:
-        return Kind.REFUSED
-    return Kind.UNREACHABLE
+    return _STATES.get(state) or _STATES.get(state[:2], Kind.UNREACHABLE)
 
 
 def words(error: BaseException) -> str:

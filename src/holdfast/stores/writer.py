@@ -52,7 +52,7 @@ class Writer:
         self.flush_seconds, self.flush_rows = flush_seconds, flush_rows
         self.backlog = Backlog(max_pending, self._heard)
         self.memo = Memo()
-        self.written = self.dropped_unsaid = 0
+        self.written = 0
         self.trouble = ""
         """What is wrong now; empty while all is well."""
         self.last_flush: float | None = None
@@ -223,9 +223,10 @@ class Writer:
         try:
             self.retention.step(self.place)
         except Exception as error:  # noqa: BLE001  # nor of anything here
-            self.trouble = words(error)
-            LOG.warning("error history: cannot remove what is old: %s", self.trouble)
+            LOG.warning("error history: cannot remove what is old: %s", words(error))
             self.retention.rest()
+            # Whoever uses it next looks at it anew, and mends it if it is damaged.
+            self.place.renew()
 
     def state(self) -> dict[str, Any]:
         """What it has done and what it has before it."""
