@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from holdfast.outcome import Err, Ok, Result
-from holdfast.pipeline.streams import kind_of
+from holdfast.pipeline.streams import drop, kind_of
 from holdfast.policies.ticket import Ticket
 from holdfast.ports import ambient
 from holdfast.system.recovery.errand import Errand, LateError
@@ -57,7 +57,11 @@ async def _do(effect: Do | Await) -> Result:
     result = await _in_thread(effect)
     if type(result) is Ok and inspect.isawaitable(result.value):
         value = result.value
-        return await _awaited(lambda: value, effect.seconds - (ambient.now() - began))
+        left = effect.seconds - (ambient.now() - began)
+        if left <= 0:
+            drop(value)
+            return Err(LateError())
+        return await _awaited(lambda: value, left)
     return result
 
 
@@ -148,14 +152,12 @@ def perform_sync(plan: Plan, factory: LoopFactory | None) -> RecoveryResult:
 
 
 def _do_sync(effect: Do, private: PrivateLoop) -> Result:
-    if effect.seconds <= 0:
-        return Err(LateError())
     began = ambient.now()
     if kind_of(effect.method) == "async":
         return _privately(effect, effect.step, effect.seconds, private)
     errand = Errand(effect.step)
-    if not errand.start(_nobody):
-        return errand.answer()
+    if effect.seconds <= 0 or not errand.start(_nobody):
+        return errand.answer() if errand.over.is_set() else Err(LateError())
     try:
         ambient.wait(errand.over, min(effect.seconds, threading.TIMEOUT_MAX))
     except BaseException:
@@ -166,11 +168,14 @@ def _do_sync(effect: Do, private: PrivateLoop) -> Result:
         effect.stray = errand
         return Err(LateError())
     result = errand.answer()
-    if type(result) is Ok and inspect.isawaitable(result.value):
-        value = result.value
-        left = effect.seconds - (ambient.now() - began)
+    if type(result) is not Ok or not inspect.isawaitable(result.value):
+        return result
+    value = result.value
+    left = effect.seconds - (ambient.now() - began)
+    if left > 0:
         return _privately(effect, lambda: value, left, private)
-    return result
+    drop(value)
+    return Err(LateError())
 
 
 def _privately(

@@ -7,6 +7,7 @@ the pipelines (`holdfast.pipeline.workers.abandoned`), and past their limit no n
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 from holdfast import events
 from holdfast.errors import RejectedError
 from holdfast.events import hub
-from holdfast.outcome import Err, Ok, Result
+from holdfast.outcome import Err, Ok, Result, describe
 from holdfast.pipeline.workers import CAP, abandoned
 from holdfast.ports import ambient
+
+logger = logging.getLogger("holdfast.recovery")
 
 
 class LateError(TimeoutError):
@@ -63,8 +66,11 @@ class Errand:
                 self._error = error
             with self._lock:
                 self.over.set()
-                if self._left:
+                left = self._left
+                if left:
                     abandoned.change(-1)
+            if left:
+                self._tell()
             ended()
 
         context = contextvars.copy_context()
@@ -78,6 +84,13 @@ class Errand:
             self.over.set()
             return False
         return True
+
+    def _tell(self) -> None:
+        """Say how a step ended that nobody waits for any more."""
+        error = self._result.error if type(self._result) is Err else self._error
+        told = "without an error" if error is None else f"with {describe(error)}"
+        self._result = self._error = None
+        logger.warning("a recovery step that was left behind has ended %s", told)
 
     def leave(self) -> bool:
         """Wait no more; False if it has just ended after all."""

@@ -92,7 +92,7 @@ def recovery(
             try:
                 one = yield from _Attempt(desk, strategy, error, branch).flow()
             except BaseException:
-                desk.account.ran(strategy.name, Ending.FAILED, 0.0)
+                desk.account.ran(strategy.name, Ending.INTERRUPTED, 0.0)
                 raise
             finally:
                 branch.close()
@@ -230,7 +230,7 @@ class _Attempt:
     def _share(self, landed: Landed, began: float) -> Part:
         if not landed.success:
             return self._tried(
-                Ending.FAILED, f"the run for another call failed: {landed.detail}", began
+                Ending.SHARED_FAILURE, f"the run for another call failed: {landed.detail}", began
             )
         for note in landed.notes:
             self.branch.note(note)

@@ -15,6 +15,8 @@ class Ending(StrEnum):
     """It acted, and its effect was verified."""
     SHARED = "shared"
     """Another failure had it run, and its effect was verified then."""
+    SHARED_FAILURE = "shared_failure"
+    """Another failure had it run, and it did not help."""
     NOT_APPLICABLE = "not_applicable"
     """It said that it does not apply."""
     COOLING = "cooling"
@@ -27,6 +29,8 @@ class Ending(StrEnum):
     """It raised an error."""
     LATE = "late"
     """It took longer than it may."""
+    INTERRUPTED = "interrupted"
+    """The call was ended from outside, by a cancellation for one, while this was at work."""
     OUT_OF_TIME = "out_of_time"
     """The deadline came first."""
 
