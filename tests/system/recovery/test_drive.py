@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import signal
 import threading
 
 import pytest
@@ -187,3 +188,44 @@ def test_every_public_name_is_there_and_they_are_sorted():
         assert getattr(recovery, name).__name__ in {name, "SkipOptional"}
     with pytest.raises(AttributeError, match="no attribute 'Magic'"):
         _ = recovery.Magic
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05])
+def test_ctrl_c_in_the_middle_ends_the_run_and_holds_nothing(make_error, after):
+    """Also when it comes while the thread is being started."""
+    go_on = threading.Event()
+
+    def apply(context):
+        go_on.wait(after)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        go_on.wait(20)
+
+    strategy = Scripted(apply=apply, cooldown=0)
+    procedure = procedure_of(strategy)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            procedure.recover_sync(make_error())
+        snapshot = procedure.snapshot()
+        assert (snapshot["running"], snapshot["waiting"], snapshot["abandoned"]) == (0, 0, 1)
+        assert procedure.recover_sync(make_error()).tried[0].ending is Ending.BUSY
+    finally:
+        go_on.set()
+    eventually(lambda: not abandoned.count)
+    first = procedure.get_recovery_history()[0]
+    assert first["success"] is False
+    assert first["detail"] == "recovery: interrupted: the call was ended from outside"
+
+
+def test_ctrl_c_before_there_is_a_thread_leaves_none(make_error, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    strategy = Scripted()
+    procedure = procedure_of(strategy)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            procedure.recover_sync(make_error())
+    assert abandoned.count == 0
+    assert strategy.asked == []
+    assert procedure.recover_sync(make_error()).success

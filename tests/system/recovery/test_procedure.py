@@ -430,3 +430,37 @@ def test_the_dependency_of_the_error_is_that_of_the_call(make_error, recover, ki
     recover(procedure, make_error(dependency="gpu2"), RecoveryContext())
     recover(procedure, make_error(dependency="gpu2"), RecoveryContext("gpu3"))
     assert seen == ["gpu1", "gpu2", "gpu3"]
+
+
+def test_a_key_that_cannot_be_used_is_a_failure(make_error, recover, kind):
+    class Keyed(kind):
+        key = ["not", "hashable"]  # noqa: RUF012  # that is the point
+
+    class Broken(kind):
+        @property
+        def key(self):
+            raise OSError("no key")
+
+    result = recover(procedure_of(Keyed("a"), Broken("b"), kind("c")), make_error())
+    assert endings(result)[:2] == [("a", Ending.FAILED), ("b", Ending.FAILED)]
+    assert "key raised TypeError: unhashable" in result.reason
+    assert result.strategy == "c"
+
+
+def test_what_does_nothing_takes_no_thread(make_error, recover):
+    """A strategy needs to define no more than apply and verify."""
+    threads = []
+
+    class Plain(Strategy):
+        name = "plain"
+
+        def apply(self, error, context):
+            threads.append(threading.current_thread())
+
+        def verify(self, error, context):
+            threads.append(threading.current_thread())
+            return True
+
+    before = threading.current_thread()
+    assert recover(procedure_of(Plain()), make_error()).success
+    assert before not in threads

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import BadInputError, ErrorCategory
+from holdfast.pipeline.workers import abandoned
 from holdfast.system.recovery import (
     RecoveryContext,
     RecoveryProcedure,
@@ -24,6 +25,7 @@ from holdfast.system.recovery import (
     SpoolFullError,
     SpoolToDisk,
 )
+from tests.system.recovery.conftest import eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -375,6 +377,38 @@ def test_an_item_that_is_not_on_the_disk_after_all_is_not_claimed(make_error, re
     result = recover(procedure_of(strategy), make_error())
     assert not result.success
     assert not result.changes
+
+
+def test_work_whose_receipt_fails_is_taken_back(make_error, recover, spool):
+    """The caller hears that it failed, so it must not be done later all the same."""
+
+    def receipt(spooled):
+        raise ValueError("no receipt")
+
+    result = recover(procedure_of(SpoolToDisk(spool, lambda c: 1, receipt=receipt)), make_error())
+    assert not result.success
+    assert len(spool) == 0
+
+
+def test_work_that_reached_the_disk_too_late_is_taken_back(make_error, recover, tmp_path):
+    go_on = threading.Event()
+
+    class Slow(Spool):
+        def put(self, payload):
+            identity = super().put(payload)
+            go_on.wait(20)
+            return identity
+
+    spool = Slow(tmp_path)
+    strategy = SpoolToDisk(spool, lambda context: 1, timeout=3)
+    try:
+        assert not recover(procedure_of(strategy), make_error()).success
+        assert len(spool) == 1
+    finally:
+        go_on.set()
+    eventually(lambda: not abandoned.count)
+    assert len(spool) == 0
+    assert spool.remove("000000000001-0000000000000000") is False
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,10 @@ async def _in_thread(effect: Do) -> Result:
     loop = asyncio.get_running_loop()
     over = loop.create_future()
     errand = Errand(effect.step)
-    if not errand.start(lambda: _wake(loop, over)):
-        return errand.answer()
     timer = loop.call_later(effect.seconds, _resolve, over)
     try:
+        if not errand.start(lambda: _wake(loop, over)):
+            return errand.answer()
         await over
     except BaseException:
         if errand.leave():
@@ -155,19 +155,7 @@ def _do_sync(effect: Do, private: PrivateLoop) -> Result:
     began = ambient.now()
     if kind_of(effect.method) == "async":
         return _privately(effect, effect.step, effect.seconds, private)
-    errand = Errand(effect.step)
-    if effect.seconds <= 0 or not errand.start(_nobody):
-        return errand.answer() if errand.over.is_set() else Err(LateError())
-    try:
-        ambient.wait(errand.over, min(effect.seconds, threading.TIMEOUT_MAX))
-    except BaseException:
-        if errand.leave():
-            effect.stray = errand
-        raise
-    if errand.leave():
-        effect.stray = errand
-        return Err(LateError())
-    result = errand.answer()
+    result = _in_thread_sync(effect)
     if type(result) is not Ok or not inspect.isawaitable(result.value):
         return result
     value = result.value
@@ -176,6 +164,24 @@ def _do_sync(effect: Do, private: PrivateLoop) -> Result:
         return _privately(effect, lambda: value, left, private)
     drop(value)
     return Err(LateError())
+
+
+def _in_thread_sync(effect: Do) -> Result:
+    errand = Errand(effect.step)
+    if effect.seconds <= 0:
+        return Err(LateError())
+    try:
+        if not errand.start(_nobody):
+            return errand.answer()
+        ambient.wait(errand.over, min(effect.seconds, threading.TIMEOUT_MAX))
+    except BaseException:
+        if errand.leave():
+            effect.stray = errand
+        raise
+    if errand.leave():
+        effect.stray = errand
+        return Err(LateError())
+    return errand.answer()
 
 
 def _privately(

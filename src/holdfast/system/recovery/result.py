@@ -51,10 +51,19 @@ class Tried:
         return self.ending not in _WITHOUT_ACTING
 
     def __str__(self) -> str:
-        return f"{self.strategy}: {self.ending.value}: {self.reason}"
+        return f"{self.strategy or 'recovery'}: {self.ending.value}: {self.reason}"
 
 
-_WITHOUT_ACTING = {Ending.NOT_APPLICABLE, Ending.COOLING, Ending.BUSY, Ending.OUT_OF_TIME}
+_WITHOUT_ACTING = {
+    Ending.NOT_APPLICABLE,
+    Ending.COOLING,
+    Ending.BUSY,
+    Ending.OUT_OF_TIME,
+    Ending.INTERRUPTED,
+}
+
+
+INTERRUPTED = Tried("", Ending.INTERRUPTED, "the call was ended from outside")
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,15 @@ class Spool:
         data = None if entry is None else self._read(entry)
         return data is not None and data == json.dumps(payload).encode()
 
+    def remove(self, identity: str) -> bool:
+        """Take an item back; False if it is not there any more."""
+        entry = next((entry for entry in self._entries() if entry.id == identity), None)
+        if entry is None:
+            return False
+        (self.directory / entry.name).unlink(missing_ok=True)
+        _sync(self.directory)
+        return True
+
     # -- out -------------------------------------------------------------------------------
 
     def replay(self, send: Callable[[SpoolItem], Any]) -> Replayed:
