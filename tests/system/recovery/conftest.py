@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -47,6 +49,23 @@ def make_error():
         )
 
     return make
+
+
+def eventually(true, seconds=10.0):
+    """Wait, in real time, until what other threads do has come about."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+async def eventually_async(true, turns=20_000):
+    """The same in a loop, which may be on fake time."""
+    for _ in range(turns):
+        if true():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError
 
 
 class Scripted(Strategy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import threading
@@ -19,6 +20,7 @@ from holdfast.system.recovery import (
     RecoverySettings,
     Strategy,
 )
+from tests.system.recovery.conftest import Scripted, eventually
 
 NETWORK, MEMORY = ErrorCategory.NETWORK, ErrorCategory.MEMORY
 
@@ -121,7 +123,7 @@ def test_a_category_has_its_own_strategies_then_those_for_all(make_error, script
 def test_two_of_one_name_are_refused(scripted):
     procedure = procedure_of(scripted("a"))
     for category in (NETWORK, None):
-        with pytest.raises(BadInputError, match="name must be unique.*network has 'a' already"):
+        with pytest.raises(BadInputError, match=r"name must be unique.*network has 'a' already"):
             procedure.register(category, scripted("a"))
     procedure.register(MEMORY, scripted("a"))
 
@@ -196,8 +198,6 @@ def test_a_strategy_must_say_what_it_does_and_how_that_is_seen(make_error, recov
 
 
 def test_an_async_step_is_cut_off_when_its_time_is_up(make_error, clock, async_scripted):
-    import asyncio
-
     ended = []
 
     async def hang(context):
@@ -217,9 +217,9 @@ def test_an_async_step_is_cut_off_when_its_time_is_up(make_error, clock, async_s
     assert ended == [True, True]
 
 
-def test_a_blocking_step_is_left_behind_counted_and_not_run_again(make_error, recover, clock):
-    from tests.system.recovery.conftest import Scripted
-
+def test_a_blocking_step_is_left_behind_counted_and_not_run_again(
+    make_error, recover, clock, caplog
+):
     go_on, gone = threading.Event(), threading.Event()
 
     def hang(context):
@@ -244,8 +244,8 @@ def test_a_blocking_step_is_left_behind_counted_and_not_run_again(make_error, re
     finally:
         go_on.set()
     assert gone.wait(10)
-    while procedure.snapshot()["abandoned"]:
-        threading.Event().wait(0.01)
+    eventually(lambda: not procedure.snapshot()["abandoned"])
+    eventually(lambda: "was left behind has ended" in caplog.text)
     assert result.notes == ()
 
 
@@ -430,3 +430,37 @@ def test_the_dependency_of_the_error_is_that_of_the_call(make_error, recover, ki
     recover(procedure, make_error(dependency="gpu2"), RecoveryContext())
     recover(procedure, make_error(dependency="gpu2"), RecoveryContext("gpu3"))
     assert seen == ["gpu1", "gpu2", "gpu3"]
+
+
+def test_a_key_that_cannot_be_used_is_a_failure(make_error, recover, kind):
+    class Keyed(kind):
+        key = ["not", "hashable"]  # noqa: RUF012  # that is the point
+
+    class Broken(kind):
+        @property
+        def key(self):
+            raise OSError("no key")
+
+    result = recover(procedure_of(Keyed("a"), Broken("b"), kind("c")), make_error())
+    assert endings(result)[:2] == [("a", Ending.FAILED), ("b", Ending.FAILED)]
+    assert "key raised TypeError: unhashable" in result.reason
+    assert result.strategy == "c"
+
+
+def test_what_does_nothing_takes_no_thread(make_error, recover):
+    """A strategy needs to define no more than apply and verify."""
+    threads = []
+
+    class Plain(Strategy):
+        name = "plain"
+
+        def apply(self, error, context):
+            threads.append(threading.current_thread())
+
+        def verify(self, error, context):
+            threads.append(threading.current_thread())
+            return True
+
+    before = threading.current_thread()
+    assert recover(procedure_of(Plain()), make_error()).success
+    assert before not in threads

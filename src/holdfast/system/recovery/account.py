@@ -62,7 +62,7 @@ class Ledger(Account):
             tally = self._tallies.get(name)
             if tally is None:
                 tally = self._tallies[name] = _Tally()
-                if len(self._tallies) > MOST_NAMES + 1:
+                if len(self._tallies) - (OTHERS in self._tallies) > MOST_NAMES:
                     oldest = next(key for key in self._tallies if key != OTHERS)
                     gone = self._tallies.pop(oldest)
                     self._tallies.setdefault(OTHERS, _Tally()).add(gone)

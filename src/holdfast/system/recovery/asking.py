@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from holdfast.pipeline.streams import drop
 from holdfast.ports import ambient
 
 T = TypeVar("T")
@@ -43,6 +44,29 @@ def settle(steps: Asking[T]) -> T | Awaitable[T]:
             ambient.sleep(max(0.0, asked.seconds))
             asked = None
         answer = asked
+
+
+def settle_sync(steps: Asking[T]) -> T:
+    """The result of the steps, none of which may be async.
+
+    Raises:
+        TypeError: one of them is.
+    """
+    answer: Any = None
+    try:
+        while True:
+            asked = steps.send(answer)
+            if inspect.isawaitable(asked):
+                drop(asked)
+                raise TypeError("a function given here is async, and this call is sync")
+            if isinstance(asked, Pause):
+                ambient.sleep(max(0.0, asked.seconds))
+                asked = None
+            answer = asked
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
 
 
 async def _go_on(steps: Asking[T], asked: Any) -> T:

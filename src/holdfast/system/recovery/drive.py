@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from holdfast.outcome import Err, Ok, Result
-from holdfast.pipeline.streams import kind_of
+from holdfast.pipeline.streams import drop, kind_of
 from holdfast.policies.ticket import Ticket
 from holdfast.ports import ambient
 from holdfast.system.recovery.errand import Errand, LateError
@@ -57,7 +57,11 @@ async def _do(effect: Do | Await) -> Result:
     result = await _in_thread(effect)
     if type(result) is Ok and inspect.isawaitable(result.value):
         value = result.value
-        return await _awaited(lambda: value, effect.seconds - (ambient.now() - began))
+        left = effect.seconds - (ambient.now() - began)
+        if left <= 0:
+            drop(value)
+            return Err(LateError())
+        return await _awaited(lambda: value, left)
     return result
 
 
@@ -76,10 +80,10 @@ async def _in_thread(effect: Do) -> Result:
     loop = asyncio.get_running_loop()
     over = loop.create_future()
     errand = Errand(effect.step)
-    if not errand.start(lambda: _wake(loop, over)):
-        return errand.answer()
     timer = loop.call_later(effect.seconds, _resolve, over)
     try:
+        if not errand.start(lambda: _wake(loop, over)):
+            return errand.answer()
         await over
     except BaseException:
         if errand.leave():
@@ -148,15 +152,27 @@ def perform_sync(plan: Plan, factory: LoopFactory | None) -> RecoveryResult:
 
 
 def _do_sync(effect: Do, private: PrivateLoop) -> Result:
-    if effect.seconds <= 0:
-        return Err(LateError())
     began = ambient.now()
     if kind_of(effect.method) == "async":
         return _privately(effect, effect.step, effect.seconds, private)
+    result = _in_thread_sync(effect)
+    if type(result) is not Ok or not inspect.isawaitable(result.value):
+        return result
+    value = result.value
+    left = effect.seconds - (ambient.now() - began)
+    if left > 0:
+        return _privately(effect, lambda: value, left, private)
+    drop(value)
+    return Err(LateError())
+
+
+def _in_thread_sync(effect: Do) -> Result:
     errand = Errand(effect.step)
-    if not errand.start(_nobody):
-        return errand.answer()
+    if effect.seconds <= 0:
+        return Err(LateError())
     try:
+        if not errand.start(_nobody):
+            return errand.answer()
         ambient.wait(errand.over, min(effect.seconds, threading.TIMEOUT_MAX))
     except BaseException:
         if errand.leave():
@@ -165,12 +181,7 @@ def _do_sync(effect: Do, private: PrivateLoop) -> Result:
     if errand.leave():
         effect.stray = errand
         return Err(LateError())
-    result = errand.answer()
-    if type(result) is Ok and inspect.isawaitable(result.value):
-        value = result.value
-        left = effect.seconds - (ambient.now() - began)
-        return _privately(effect, lambda: value, left, private)
-    return result
+    return errand.answer()
 
 
 def _privately(

@@ -63,8 +63,16 @@ class SpoolToDisk(Strategy):
         if payload is None:
             raise LookupError("this call cannot be put off")
         spooled = Spooled(self.spool.put(payload))
+        if context.over:
+            # The caller has been told that it failed, so it must not be done later.
+            self.spool.remove(spooled.id)
+            return
         context.scratch[self] = spooled, payload
-        result = spooled if self.receipt is None else self.receipt(spooled)
+        try:
+            result = spooled if self.receipt is None else self.receipt(spooled)
+        except BaseException:
+            self.spool.remove(spooled.id)
+            raise
         context.offer_result(
             result, f"put off as {spooled.id} because of {error.error_type}; not done yet"
         )
@@ -72,4 +80,7 @@ class SpoolToDisk(Strategy):
     def verify(self, error: ErrorInfo, context: RecoveryContext) -> bool:  # noqa: ARG002
         """Whether the item is on disk and holds the payload."""
         spooled, payload = context.scratch.pop(self)
-        return self.spool.holds(spooled.id, payload)
+        if self.spool.holds(spooled.id, payload):
+            return True
+        self.spool.remove(spooled.id)
+        return False

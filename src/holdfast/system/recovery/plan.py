@@ -17,18 +17,18 @@ from typing import Any
 from holdfast import events
 from holdfast.error_info import ErrorInfo
 from holdfast.events import hub
-from holdfast.outcome import Err, Result, describe
+from holdfast.outcome import Err, Ok, Result, describe
 from holdfast.policies.ticket import Ticket
 from holdfast.ports import ambient
 from holdfast.system.recovery.context import RecoveryContext
 from holdfast.system.recovery.errand import LateError
 from holdfast.system.recovery.flight import Flights, Landed, Lead, Refused, Stray
 from holdfast.system.recovery.result import Ending, RecoveryResult, Tried
-from holdfast.system.recovery.strategy import StrategyLike
+from holdfast.system.recovery.strategy import Strategy, StrategyLike
 
 logger = logging.getLogger("holdfast.recovery")
 
-SLACK = 1.0
+SLACK = 3.0
 """Seconds more than its steps may take, after which a run counts as vanished."""
 
 
@@ -92,7 +92,7 @@ def recovery(
             try:
                 one = yield from _Attempt(desk, strategy, error, branch).flow()
             except BaseException:
-                desk.account.ran(strategy.name, Ending.FAILED, 0.0)
+                desk.account.ran(strategy.name, Ending.INTERRUPTED, 0.0)
                 raise
             finally:
                 branch.close()
@@ -118,6 +118,10 @@ def is_shared(strategy: StrategyLike) -> bool:
     return getattr(strategy, "shared", True) is True
 
 
+_ALWAYS = (Strategy.applies, Strategy.adjust)
+"""What does nothing need not be done in a thread."""
+
+
 class _Attempt:
     """One strategy in one recovery."""
 
@@ -132,8 +136,7 @@ class _Attempt:
     ) -> None:
         self.policy, self.flights, self.strategy = desk.policy, desk.flights, strategy
         self.error, self.branch = error, branch
-        own = getattr(strategy, "key", strategy.name)
-        self.key: Hashable = (error.category, branch.dependency, own)
+        self.key: Hashable = None
         self.stray: Stray | None = None
         self.cut_short = False
         """Whether the last step had less time than the strategy allows, and used it up."""
@@ -147,6 +150,12 @@ class _Attempt:
         if not answer.value:
             return self._tried(Ending.NOT_APPLICABLE, "it does not apply", began)
         del answer
+        try:
+            own = getattr(self.strategy, "key", self.strategy.name)
+            self.key = (self.error.category, self.branch.dependency, own)
+            hash(self.key)
+        except Exception as error:  # noqa: BLE001  # the user's property
+            return self._failed("key", Err(error), began)
         if self.key in _leading.get():
             return self._tried(Ending.BUSY, "this very call is part of a run of it", began)
         if not is_shared(self.strategy):
@@ -230,7 +239,7 @@ class _Attempt:
     def _share(self, landed: Landed, began: float) -> Part:
         if not landed.success:
             return self._tried(
-                Ending.FAILED, f"the run for another call failed: {landed.detail}", began
+                Ending.SHARED_FAILURE, f"the run for another call failed: {landed.detail}", began
             )
         for note in landed.notes:
             self.branch.note(note)
@@ -290,6 +299,8 @@ class _Attempt:
 
     def _do(self, what: str) -> Generator[Do | Await, Any, Result]:
         method = getattr(self.strategy, what)
+        if getattr(method, "__func__", None) in _ALWAYS:
+            return Ok(value=True)
         left = self.branch.left()
         effect = Do(
             partial(method, self.error, self.branch),

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from holdfast.outcome import Err, Ok, Result
+from holdfast.pipeline.streams import drop
 from holdfast.pipeline.workers import abandoned
 from holdfast.ports import ambient
 from holdfast.system.recovery.errand import LateError
@@ -26,9 +27,11 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 class _Job:
     """One awaited step."""
 
-    __slots__ = ("error", "left", "lock", "over", "result", "task")
+    __slots__ = ("begun", "error", "left", "lock", "over", "result", "step", "task")
 
-    def __init__(self) -> None:
+    def __init__(self, step: Callable[[], Awaitable[Any]]) -> None:
+        self.step = step
+        self.begun = False
         self.task: asyncio.Task[None] | None = None
         self.result: Result | None = None
         self.error: BaseException | None = None
@@ -41,20 +44,24 @@ class _Job:
         """Whether it has not ended."""
         return not self.over.is_set()
 
-    async def run(self, step: Callable[[], Awaitable[Any]]) -> None:
+    async def run(self) -> None:
+        self.begun = True
         try:
-            self.result = Ok(await step())
+            self.result = Ok(await self.step())
         except asyncio.CancelledError:
             self.result = Err(RuntimeError("the step was cancelled"))
         except Exception as error:  # noqa: BLE001  # failures travel as values
             self.result = Err(error)
         except BaseException as error:  # noqa: BLE001  # raised where it was asked for
             self.error = error
-        finally:
-            with self.lock:
-                self.over.set()
-                if self.left:
-                    abandoned.change(-1)
+
+    def ended(self, _task: object) -> None:
+        if not self.begun:
+            drop(self.step())  # cancelled before its first line
+        with self.lock:
+            self.over.set()
+            if self.left:
+                abandoned.change(-1)
 
     def leave(self) -> bool:
         with self.lock:
@@ -82,11 +89,12 @@ class PrivateLoop:
             BaseException: what the step raised, if that was no `Exception`.
         """
         loop = self._started()
-        job = _Job()
+        job = _Job(step)
         context = contextvars.copy_context()
 
         def begin() -> None:
-            job.task = loop.create_task(job.run(step), context=context)
+            job.task = loop.create_task(job.run(), context=context)
+            job.task.add_done_callback(job.ended)
 
         loop.call_soon_threadsafe(begin)
         try:
@@ -133,7 +141,6 @@ class PrivateLoop:
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
         left = asyncio.all_tasks(loop)
@@ -143,5 +150,4 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_until_complete(asyncio.wait(left))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
-        asyncio.set_event_loop(None)
         loop.close()

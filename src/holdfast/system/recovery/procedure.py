@@ -13,6 +13,8 @@ With nothing registered that applies, nothing is recovered, and it says so.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +22,14 @@ from holdfast.error_info import ErrorInfo
 from holdfast.errors import BadInputError, ErrorCategory
 from holdfast.pipeline.workers import abandoned
 from holdfast.policies import checks
+from holdfast.ports import ambient
 from holdfast.system.recovery import drive
 from holdfast.system.recovery.account import Ledger
 from holdfast.system.recovery.context import RecoveryContext
 from holdfast.system.recovery.flight import Flights
 from holdfast.system.recovery.plan import Desk, Plan, recovery
 from holdfast.system.recovery.private_loop import LoopFactory
-from holdfast.system.recovery.result import RecoveryResult
+from holdfast.system.recovery.result import INTERRUPTED, RecoveryResult
 from holdfast.system.recovery.strategy import StrategyLike, check_strategy
 
 MOST_STRATEGIES = 200
@@ -145,15 +148,19 @@ class RecoveryProcedure:
             Whether a retry makes sense, what to change in it, and what was tried.
         """
         known = self._known(error, context)
-        return self._told(error, known, await drive.perform(self._plan(error, known)))
+        with self._watched(error, known):
+            result = await drive.perform(self._plan(error, known))
+        return self._told(error, known, result)
 
     def recover_sync(
         self, error: ErrorInfo, context: RecoveryContext | None = None
     ) -> RecoveryResult:
         """`recover` for code without an event loop; blocks the calling thread."""
         known = self._known(error, context)
-        plan = self._plan(error, known)
-        return self._told(error, known, drive.perform_sync(plan, self.settings.loop_factory))
+        with self._watched(error, known):
+            plan = self._plan(error, known)
+            result = drive.perform_sync(plan, self.settings.loop_factory)
+        return self._told(error, known, result)
 
     async def attempt_recovery(
         self, error: ErrorInfo, context: RecoveryContext | None = None
@@ -214,6 +221,18 @@ class RecoveryProcedure:
     def _plan(self, error: ErrorInfo, context: RecoveryContext) -> Plan:
         chosen = self.strategies(error.category)
         return recovery(self._desk, chosen, error, context)
+
+    @contextmanager
+    def _watched(self, error: ErrorInfo, context: RecoveryContext) -> Iterator[None]:
+        """Remember a recovery that is ended from outside, too."""
+        began = ambient.now()
+        try:
+            yield
+        except BaseException:
+            seconds = ambient.now() - began
+            ended = RecoveryResult(success=False, tried=(INTERRUPTED,), seconds=seconds)
+            self._ledger.record(error, context.dependency, ended)
+            raise
 
     def _told(
         self, error: ErrorInfo, context: RecoveryContext, result: RecoveryResult

@@ -255,14 +255,15 @@ class SupervisedProcess:
 
 def _words(command: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     try:
-        words = () if isinstance(command, str | bytes) else tuple(map(os.fspath, command))
+        words = [] if isinstance(command, str | bytes) else [os.fspath(word) for word in command]
+        whole = "\0" not in "".join(words)
     except TypeError:
-        words = ()
-    if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
+        words, whole = [], False
+    if not words or not whole:
         raise BadInputError(
             f"command must be a list of texts, the program first, got {command!r:.100}"
         )
-    return words
+    return tuple(words)
 
 
 def _ended(child: subprocess.Popen[bytes]) -> bool:

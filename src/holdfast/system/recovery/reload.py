@@ -98,10 +98,10 @@ class SwapResource(Strategy):
         after = self.fallbacks.index(used) + 1 if used in self.fallbacks else 0
         reasons = []
         for fallback in self.fallbacks[after:]:
-            if context.over:
-                return
             try:
                 registry.get(fallback)
+                if context.over:
+                    return
                 if registry.healthy(fallback):
                     registry.swap(self.resource, fallback)
                     context.note(f"{fallback} stands in for {used}")

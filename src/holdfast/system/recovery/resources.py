@@ -15,7 +15,6 @@ from holdfast.errors import BadInputError
 from holdfast.outcome import describe
 from holdfast.pipeline.streams import kind_of
 from holdfast.policies import checks
-from holdfast.ports import ambient
 
 logger = logging.getLogger("holdfast.recovery")
 
@@ -23,7 +22,7 @@ _EMPTY: Any = object()
 
 
 class _Resource:
-    __slots__ = ("check", "close", "load", "loads", "lock", "since", "value")
+    __slots__ = ("check", "close", "load", "loads", "lock", "value")
 
     def __init__(
         self,
@@ -34,7 +33,6 @@ class _Resource:
         self.load, self.close, self.check = load, close, check
         self.value = _EMPTY
         self.loads = 0
-        self.since = 0.0
         self.lock = threading.RLock()
 
 
@@ -185,7 +183,6 @@ class ResourceRegistry:
     def _load(self, resource: _Resource) -> None:
         resource.value = resource.load()
         resource.loads += 1
-        resource.since = ambient.now()
 
     def _close(self, name: str, resource: _Resource) -> None:
         value, resource.value = resource.value, _EMPTY

@@ -15,6 +15,8 @@ class Ending(StrEnum):
     """It acted, and its effect was verified."""
     SHARED = "shared"
     """Another failure had it run, and its effect was verified then."""
+    SHARED_FAILURE = "shared_failure"
+    """Another failure had it run, and it did not help."""
     NOT_APPLICABLE = "not_applicable"
     """It said that it does not apply."""
     COOLING = "cooling"
@@ -27,6 +29,8 @@ class Ending(StrEnum):
     """It raised an error."""
     LATE = "late"
     """It took longer than it may."""
+    INTERRUPTED = "interrupted"
+    """The call was ended from outside, by a cancellation for one, while this was at work."""
     OUT_OF_TIME = "out_of_time"
     """The deadline came first."""
 
@@ -47,10 +51,19 @@ class Tried:
         return self.ending not in _WITHOUT_ACTING
 
     def __str__(self) -> str:
-        return f"{self.strategy}: {self.ending.value}: {self.reason}"
+        return f"{self.strategy or 'recovery'}: {self.ending.value}: {self.reason}"
 
 
-_WITHOUT_ACTING = {Ending.NOT_APPLICABLE, Ending.COOLING, Ending.BUSY, Ending.OUT_OF_TIME}
+_WITHOUT_ACTING = {
+    Ending.NOT_APPLICABLE,
+    Ending.COOLING,
+    Ending.BUSY,
+    Ending.OUT_OF_TIME,
+    Ending.INTERRUPTED,
+}
+
+
+INTERRUPTED = Tried("", Ending.INTERRUPTED, "the call was ended from outside")
 
 
 @dataclass(frozen=True, slots=True)

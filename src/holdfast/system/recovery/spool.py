@@ -15,7 +15,6 @@ import os
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +23,7 @@ from holdfast.errors import RejectedError
 from holdfast.outcome import describe
 from holdfast.policies import checks
 from holdfast.policies.matching import Condition, compile_condition
-from holdfast.system.recovery.asking import Asking, settle
+from holdfast.system.recovery.asking import Asking, settle, settle_sync
 from holdfast.system.recovery.folder_lock import locked
 
 _NAME = re.compile(
@@ -164,6 +163,15 @@ class Spool:
         data = None if entry is None else self._read(entry)
         return data is not None and data == json.dumps(payload).encode()
 
+    def remove(self, identity: str) -> bool:
+        """Take an item back; False if it is not there any more."""
+        entry = next((entry for entry in self._entries() if entry.id == identity), None)
+        if entry is None:
+            return False
+        (self.directory / entry.name).unlink(missing_ok=True)
+        _sync(self.directory)
+        return True
+
     # -- out -------------------------------------------------------------------------------
 
     def replay(self, send: Callable[[SpoolItem], Any]) -> Replayed:
@@ -171,12 +179,11 @@ class Spool:
 
         Args:
             send: a plain function that returns when the item has arrived, and raises if not.
+
+        Raises:
+            TypeError: it is async; that is for `replay_async`.
         """
-        done = settle(self._replaying(send))
-        if not isinstance(done, Replayed):
-            _close(done)
-            raise TypeError("send is async: await replay_async(send)")
-        return done
+        return settle_sync(self._replaying(send))
 
     async def replay_async(self, send: Send) -> Replayed:
         """`replay` for async code; ``send`` may be sync or async."""
@@ -284,8 +291,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _close(awaitable: Any) -> None:
-    with suppress(AttributeError):
-        awaitable.close()
