@@ -66,9 +66,10 @@ class RetryConfig:
 
     def retry(self) -> Retry:
         """The same as a policy of Holdfast's."""
-        return Retry(self.max_attempts, self._backoff(), on=tuple(self.retryable_exceptions))
+        return Retry(self.max_attempts, self.backoff(), on=tuple(self.retryable_exceptions))
 
-    def _backoff(self) -> Backoff:
+    def backoff(self) -> Backoff:
+        """The waits as Holdfast has them."""
         return Backoff.exponential(
             initial=self.initial_delay,
             maximum=self.max_delay,
@@ -96,7 +97,7 @@ class RetryMechanism:
 
     def calculate_delay(self, attempt: int) -> float:
         """Seconds before the next attempt, after ``attempt`` (from 0) has failed."""
-        return self.config.retry().wait(attempt + 1, chance=ambient.chance()) or 0.0
+        return self.config.backoff().delay(attempt + 1, ambient.chance())
 
     def is_retryable(self, exception: BaseException) -> bool:
         """Whether the call would be repeated."""
@@ -198,7 +199,7 @@ class FallbackChain(holdfast.FallbackChain):
     __slots__ = ("fallbacks",)
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, stop_on=())
+        super().__init__(name, stop_on=(), primary={"name": "(the function called)"})
         self.fallbacks: list[tuple[Callable[..., Any], dict[str, Any]]] = []
 
     def add_fallback(  # type: ignore[override]

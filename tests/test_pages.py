@@ -19,6 +19,8 @@ import pytest
 
 import holdfast
 from holdfast.comfyui.standin import StandIn, StandInConfig
+from holdfast.stores import ErrorHistory
+from holdfast.system.recovery import SupervisedProcess
 from holdfast.testing import FakeClock, scenario
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,10 @@ def surroundings():
     return everything | {
         "breaker": holdfast.CircuitBreaker("api"),
         "holdfast": holdfast,
+        "error": ConnectionRefusedError("refused"),
+        "error_info": holdfast.capture(ConnectionRefusedError("refused")),
+        "paint": lambda what: f"a picture of {what}",
+        "painter": SupervisedProcess([sys.executable, "-c", "pass"], ready=lambda: True),
         "find_by_key": lambda key: holdfast.Lookup.absent,
         "job": job,
         "load": lambda number: number,
@@ -69,12 +75,14 @@ def surroundings():
 def test_a_piece_runs(code, server, tmp_path, monkeypatch):
     shutil.copy(ROOT / "examples" / "portrait.json", tmp_path)
     monkeypatch.chdir(tmp_path)
+    if "copy(" in code:
+        ErrorHistory("errors.db").close()
     run(SERVERS.sub(lambda found: address(found, server), code))
 
 
 def run(code):
     compiled = compile(code, "<page>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    waits = "comfyui" in code or "httpx" in code
+    waits = any(word in code for word in ("comfyui", "httpx", "stores"))
     names = {"__name__": "__main__"} | surroundings()
     if waits:
         perform(compiled, names)

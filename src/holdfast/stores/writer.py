@@ -223,7 +223,8 @@ class Writer:
         try:
             self.retention.step(self.place)
         except Exception as error:  # noqa: BLE001  # nor of anything here
-            LOG.warning("error history: cannot remove what is old: %s", words(error))
+            # Said once, whether writing or removing meets it first.
+            self._failed(f"cannot remove what is old: {words(error)}")
             self.retention.rest()
             # Whoever uses it next looks at it anew, and mends it if it is damaged.
             self.place.renew()
