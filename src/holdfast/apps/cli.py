@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from holdfast.apps.cli_errors import config, errors
 from holdfast.apps.exits import Exit
 from holdfast.errors import BadInputError
 from holdfast.text import printable
@@ -225,6 +226,10 @@ def demo(output: Path, seed: int) -> None:
     from holdfast.apps.demo import show
 
     sys.exit(show(output, seed=seed))
+
+
+cli.add_command(errors)
+cli.add_command(config)
 
 
 def run_cli() -> None:
