@@ -266,7 +266,7 @@ class ErrorHandlingSystem(NamedParts):
         if chain is not None:
             policies.append(self.get_fallback_chain(chain))
         if adjust:
-            policies.append(Adjusting(dependency, degradation, settings.degraded_attempts))
+            policies.append(Adjusting(dependency, degradation, memory, settings.degraded_attempts))
         recovery = self.recovery_procedure if settings.recover else None
         policies.append(Mending(dependency, memory, recovery, self._levels, budget))
         if retry and settings.retry.max_attempts > 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.errors import BadInputError
 from holdfast.pipeline.config import Source, parse, read
-from holdfast.pipeline.config_fields import a_table, at, build, only_known
+from holdfast.pipeline.config_fields import Names, a_table, at, build, only_known
 from holdfast.policies import checks
 from holdfast.policies.backoff import Backoff
 from holdfast.policies.breaker import CircuitBreaker
@@ -228,7 +228,12 @@ def settings_from(source: Source, names: Mapping[str, Any] | None = None) -> Sys
                 section = _degradation(section)
             given[name] = build(name, kind, section, f"the table {name}")
     if "circuit_breaker" in table:
-        given["circuit_breaker"] = dict(a_table("circuit_breaker", table["circuit_breaker"]))
+        section = a_table("circuit_breaker", table["circuit_breaker"])
+        known = Names(names or {})
+        given["circuit_breaker"] = {
+            key: known.convert(at("circuit_breaker", key), key, value)
+            for key, value in section.items()
+        }
     pipelines = {key: table[key] for key in OF_PIPELINES if key in table}
     parse(pipelines, names or {})
     given["pipelines"] = pipelines
