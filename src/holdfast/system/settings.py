@@ -228,11 +228,11 @@ def settings_from(source: Source, names: Mapping[str, Any] | None = None) -> Sys
                 section = _degradation(section)
             given[name] = build(name, kind, section, f"the table {name}")
     if "circuit_breaker" in table:
-        section = a_table("circuit_breaker", table["circuit_breaker"])
+        chosen = a_table("circuit_breaker", table["circuit_breaker"])
         known = Names(names or {})
         given["circuit_breaker"] = {
             key: known.convert(at("circuit_breaker", key), key, value)
-            for key, value in section.items()
+            for key, value in chosen.items()
         }
     pipelines = {key: table[key] for key in OF_PIPELINES if key in table}
     parse(pipelines, names or {})
