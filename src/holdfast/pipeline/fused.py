@@ -73,7 +73,8 @@ class Rest:
 
     def pay_in(self, outer: Scope | None) -> None:
         """Count a first call in the retry budget, unless a retry further out governs it."""
-        folded = (outer is not None and outer.folds) or governed()
+        # Above the caller of the hot path: this method and the hot path itself.
+        folded = (outer is not None and outer.folds) or governed(3)
         if self.plan.budget is not None and not folded:
             self.plan.budget.deposit()
 

@@ -62,9 +62,17 @@ _NO_WAY = (
 """What leads away from what an awaitable waits for."""
 
 
-def governed() -> bool:
-    """Whether a hot path with a retry is below on this thread's stack."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # in every Python that has frames
+def governed(above: int = 1) -> bool:
+    """Whether a hot path with a retry is below on this thread's stack.
+
+    Args:
+        above: how many frames above are not looked at: a hot path that asks is not its own
+            governor, and to read its variables would cost more than all the rest.
+    """
+    try:
+        frame: FrameType | None = sys._getframe(above)  # noqa: SLF001  # in every Python with frames
+    except ValueError:
+        return False  # the hot path is all there is on it
     known = hot_paths
     try:
         while frame is not None:
