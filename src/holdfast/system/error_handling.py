@@ -36,6 +36,7 @@ from holdfast.system.classification import classify
 from holdfast.system.degradation import GracefulDegradation, LevelChange
 from holdfast.system.episode import Memory
 from holdfast.system.health import breaker_health, verdict
+from holdfast.system.integrations import install
 from holdfast.system.levels import Levels, Observing, observes
 from holdfast.system.mending import Adjusting, Mending, Remembering
 from holdfast.system.parts import Key, NamedParts
@@ -105,6 +106,8 @@ class ErrorHandlingSystem(NamedParts):
         if self.history is not None:
             self.graceful_degradation.on_change = self._level_changed
         self.closed = False
+        if settings.integrations:
+            install(self)
 
     def _level_changed(self, change: LevelChange) -> None:
         scope = change.scope or "all"

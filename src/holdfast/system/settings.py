@@ -128,6 +128,8 @@ class SystemSettings:
     """Fallback chains kept by name."""
     recover: bool = True
     """Whether recovery strategies run by themselves."""
+    integrations: bool = True
+    """Whether installed packages bring their rules, strategies and knobs."""
     degraded_attempts: int = 4
     """Calls with reduced parameters, at most, after a call that allows it has failed."""
     retry: RetrySettings = field(default_factory=RetrySettings)
@@ -151,6 +153,7 @@ class SystemSettings:
         checks.whole("max_chains", self.max_chains, at_least=1)
         checks.whole("degraded_attempts", self.degraded_attempts, at_least=0)
         checks.flag("recover", self.recover)
+        checks.flag("integrations", self.integrations)
         if "name" in self.circuit_breaker:
             raise BadInputError("circuit_breaker.name must not be given: each has its own")
         build(
