@@ -180,6 +180,12 @@ class Circuit:
         """Give a permit back after an outcome that counts neither way; False if it was stale."""
         return self._claim(permit, now)
 
+    def stands(self, permit: Permit, now: float) -> bool:
+        """Whether a probe's lease runs still; nothing changes by asking."""
+        if permit.era != self.era or permit.probe is None or self._probes is None:
+            return False
+        return self._probes.runs(permit.probe, max(now, self._latest))
+
     def abandon(self, permit: Permit, now: float) -> bool:
         """Give a permit back without an outcome, the call was cancelled; False if it was stale."""
         return self._claim(permit, now)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from holdfast import events
@@ -25,6 +24,7 @@ from holdfast.events import hub
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
 from holdfast.outcome import Err, Outcome, Result
 from holdfast.policies import checks
+from holdfast.policies.by_hand import Leaves
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.matching import (
@@ -168,8 +168,7 @@ class CircuitBreaker(Policy):
         self._result_failed = failure_on_result
         self.measures = slow_rate is not None
         self._lock = threading.Lock()
-        self._by_hand: ContextVar[tuple[Permit, ...]] | None = None
-        """Permits taken by hand, by whoever took them: a thread, a task."""
+        self._by_hand: Leaves | None = None
         self.rejected: tuple[float, Outcome[Any]] | None = None
         """The outcome of refused calls, and until when it serves."""
 
@@ -178,15 +177,17 @@ class CircuitBreaker(Policy):
     def can_execute(self) -> bool:
         """Whether a call may be made; follow it with `record_success` or `record_failure`.
 
-        Or with a call through the breaker: it uses the leave that was given here.
+        Or with one call through the breaker: it uses the leave that was given here. An outcome
+        may be recorded elsewhere, too: it then settles the oldest probe that was given by hand.
         """
         permit = self.admit()
         if permit is None:
             return False
-        if self._by_hand is None:
-            self._by_hand = ContextVar("holdfast_permits", default=())
-        mine = [each for each in self._by_hand.get() if each.era == permit.era]
-        self._by_hand.set((*mine[-99:], permit))
+        with self._lock:
+            if self._by_hand is None:
+                self._by_hand = Leaves()
+            leaves = self._by_hand
+        leaves.give(permit)
         return True
 
     def record_success(self, seconds: float | None = None) -> None:
@@ -398,22 +399,21 @@ class CircuitBreaker(Policy):
         """Be half-open now: the next calls are probes."""
         self._change("by hand", self.circuit.half_open)
 
-    def _taken_by_hand(self) -> Permit | None:
-        """The leave that `can_execute` gave in this context and nobody has used."""
-        mine = () if self._by_hand is None else self._by_hand.get()
-        if self._by_hand is None or not mine:
-            return None
-        *rest, permit = mine
-        self._by_hand.set(tuple(rest))
-        return permit
-
     def _leave_in_hand(self) -> Permit | None:
-        permit = self._taken_by_hand()
+        permit = None if self._by_hand is None else self._by_hand.claim()
         return permit if permit is not None and permit.era == self.circuit.era else None
 
     def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = self._taken_by_hand() or Permit(self.circuit.era)
+        permit = None
+        if self._by_hand is not None:
+            permit = self._by_hand.claim() or self._by_hand.claim_any(self._stands)
+        if permit is None:
+            permit = Permit(self.circuit.era)
         self.settle(permit, failed=failed, seconds=seconds)
+
+    def _stands(self, permit: Permit) -> bool:
+        with self._lock:
+            return self.circuit.stands(permit, ambient.now())
 
     def _change(self, reason: str, action: Callable[[float], Any]) -> Any:
         now = ambient.now()
