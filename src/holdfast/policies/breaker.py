@@ -22,7 +22,7 @@ from holdfast import events
 from holdfast.errors import BadInputError, CircuitBreakerOpenError
 from holdfast.events import hub
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
-from holdfast.outcome import Err, Outcome, Result
+from holdfast.outcome import Err, Outcome, Refusal, Result
 from holdfast.policies import checks
 from holdfast.policies.by_hand import Leaves
 from holdfast.policies.call import Call
@@ -367,13 +367,11 @@ class CircuitBreaker(Policy):
             hub.emit(events.OutcomeDiscarded(self.name, now, permit.era, failed))
 
     def rejection(self, now: float) -> Outcome[Any]:
-        """The outcome of a call that is sure to be refused at ``now``; it serves 0.1 seconds."""
+        """The outcome of calls that are sure to be refused at ``now``; it serves 0.1 seconds."""
         until = self.circuit.open_until
         after = until - now if until != math.inf else None
         error = CircuitBreakerOpenError(self.name, retry_after=after)
-        outcome: Outcome[Any] = Outcome(
-            error=error, steps=(f"{self.name}: refused, the circuit is open",)
-        )
+        outcome = Refusal(error, (f"{self.name}: refused, the circuit is open",))
         self.rejected = (min(until, now + 0.1), outcome)
         return outcome
 
