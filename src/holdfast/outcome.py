@@ -134,7 +134,7 @@ class Refusal(Outcome[NoReturn]):
         super().__init__(error=error, steps=steps)
 
     @property
-    def error(self) -> RejectedError:  # type: ignore[override]
+    def error(self) -> RejectedError:
         """Why it was refused: a new object at each look."""
         return self._pattern.fresh()
 

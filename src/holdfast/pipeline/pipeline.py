@@ -19,7 +19,7 @@ from holdfast.pipeline.fused import Rest
 from holdfast.pipeline.fused_async import fuse_async
 from holdfast.pipeline.fused_sync import fuse_sync
 from holdfast.pipeline.inflight import Closed, Inflight
-from holdfast.pipeline.order import check, folded
+from holdfast.pipeline.order import acting, check, worst_case
 from holdfast.pipeline.plan import plan
 from holdfast.pipeline.stack import governed
 from holdfast.pipeline.streams import (
@@ -33,7 +33,7 @@ from holdfast.pipeline.streams import (
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
-from holdfast.policies.policy import Bound, Performer, Policy
+from holdfast.policies.policy import Performer, Policy
 from holdfast.policies.scope import Scope, child, current_scope, enter, leave, leave_anywhere
 from holdfast.ports import ambient
 
@@ -129,7 +129,7 @@ class Pipeline:
             as_policy = getattr(policy, "as_policy", None)
             inside: Any = getattr(policy, "policies", (policy,))
             flat.extend(inside if as_policy is None else (as_policy(),))
-            seen.extend(inside)
+            seen.extend(acting(inside))
         check(seen)
         self.name = name or "pipeline"
         self.policies = tuple(flat)
@@ -267,10 +267,7 @@ class Pipeline:
 
     def explain(self) -> str:
         """The order, and the worst case in seconds and calls, as a text."""
-        worst = Bound()
-        for number, policy in reversed(list(enumerate(self.policies))):
-            if not folded(policy, self.policies[:number]):
-                worst = policy.bound(worst)
+        worst = worst_case(self.policies)
         lines = [f"{self.name}:"]
         lines += [f"  {n}. {policy.describe()}" for n, policy in enumerate(self.policies, 1)]
         lines.append(f"  {len(self.policies) + 1}. the call")
