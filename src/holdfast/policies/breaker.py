@@ -162,7 +162,7 @@ class CircuitBreaker(Policy):
         )
         self.name = name
         self.circuit = Circuit(settings)
-        """The machine. Its `quiet` and `open_until` may be read without the lock."""
+        """The machine. Its `door` and `open_until` may be read without the lock."""
         self._counts = counts_as_failure if on is None else compile_condition("on", on)
         self._excluded = compile_condition("exclude", exclude) if exclude != () else None
         self._result_failed = failure_on_result
@@ -283,11 +283,20 @@ class CircuitBreaker(Policy):
         )
 
     def adopt_settings_of(self, other: CircuitBreaker) -> None:
-        """Take over another breaker's settings and keep state, era and counts."""
+        """Take over another breaker's settings and keep state, era and counts.
+
+        If more is to be looked at than before, or less, hot paths that were made around it are
+        left for good: what they look at was decided when they were made.
+        """
         with self._lock:
+            looked_at = self.plain, self.measures
             self.circuit.reconfigure(other.circuit.settings, ambient.now())
             self._counts, self._excluded = other._counts, other._excluded
             self._result_failed, self.measures = other._result_failed, other.measures
+            if looked_at != (self.plain, self.measures):
+                self.circuit.change_door()
+                if hasattr(self, "_pipeline"):
+                    del self._pipeline  # calls through the breaker alone get a new one
 
     # -- in a pipeline ---------------------------------------------------------------------
 
