@@ -77,7 +77,7 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                     if not is_generator(result):
                         if has_bulkhead:
                             rest.bulkhead.give_back()
-                        return rest.turn(fn, args, kwargs, result)
+                        return rest.turn(fn, args, kwargs, result, rest.passed())
                     first = Err(generator_refused(result))
                 elif limited and ambient.now() >= scope.deadline:
                     first = Ok(result)

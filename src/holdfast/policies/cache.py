@@ -197,7 +197,7 @@ class Cache(Policy):
         try:
             result = yield from inner(call)
         except BaseException:
-            self._hand_over(flight, key, scope)
+            self._hand_over(flight, key, scope, missed=not call.turned)
             raise
         if type(result) is Err and call.left() <= 0:
             # It may have failed for lack of time that those who follow still have.
@@ -245,8 +245,13 @@ class Cache(Policy):
         for ticket in followers:
             ticket.grant(result)
 
-    def _hand_over(self, flight: _Flight, key: Hashable, scope: Scope) -> None:
+    def _hand_over(
+        self, flight: _Flight, key: Hashable, scope: Scope, *, missed: bool = True
+    ) -> None:
         """Have the next follower make the call; there may be none."""
+        if not missed:  # it is to come again
+            with self._lock:
+                self._tally["misses"] -= 1
         while True:
             with self._lock:
                 if flight.leader is not scope:
