@@ -81,7 +81,7 @@ async def invoke(call: Call) -> Result:
     # Not counted down on an interruption: the flow asks what was at work.
     call.running += 1
     try:
-        value = call.fn(*call.args, **call.kwargs)
+        value = call.at_hand.pop() if call.at_hand else call.fn(*call.args, **call.kwargs)
         if hasattr(value, "__await__"):
             value = await value
     except Exception as error:  # noqa: BLE001  # failures travel as values

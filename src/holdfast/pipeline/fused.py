@@ -78,6 +78,10 @@ class Rest:
         if self.plan.budget is not None and not folded:
             self.plan.budget.deposit()
 
+    def passed(self) -> dict[int, object]:
+        """The policies that have counted a call for good that the flows are to begin anew."""
+        return {} if self.plan.limiter is None else {id(self.plan.limiter): TAKEN}
+
     def recovered(self, era: int, seconds: float | None) -> None:
         """Record a success in a breaker that is not quiet."""
         self.breaker.settle(Permit(era), failed=False, seconds=seconds)

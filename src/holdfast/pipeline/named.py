@@ -17,12 +17,14 @@ from holdfast.errors import RejectedError
 from holdfast.outcome import Err, Outcome
 from holdfast.pipeline.compose import compose
 from holdfast.pipeline.inflight import Closed
+from holdfast.pipeline.order import worst_case
 from holdfast.pipeline.pipeline import Pipeline
 from holdfast.pipeline.streams import kind_of
 from holdfast.policies import checks
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.policy import Bound, Policy
+from holdfast.policies.scope import Scope
 from holdfast.ports import ambient
 
 P = ParamSpec("P")
@@ -161,18 +163,25 @@ class Followed(Policy):
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` in the way of the policies of this moment."""
         pipeline = self._handle.current
-        entries, scope = pipeline.flow_entries(), call.scope
+        entries = pipeline.flow_entries()
         if entries is None:
             return Err(RejectedError(f"pipeline {self._handle.name!r} is closed"))
         known, around, step = self._latest
         if step is None or known is not pipeline or around is not inner:
             step = compose(pipeline.policies, inner)
             self._latest = (pipeline, inner, step)
-        entries[scope] = call.task
+        # Not the call's scope: a pipeline may stand in another more than once.
+        entry = Scope()
+        entries[entry] = call.task
         try:
             return (yield from step(call))
         finally:
-            del entries[scope]
+            del entries[entry]
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._handle.policies
 
     def describe(self) -> str:
         """The policies in force, in one line."""
@@ -181,9 +190,11 @@ class Followed(Policy):
 
     def bound(self, inner: Bound) -> Bound:
         """The worst case of the policies in force."""
-        for policy in reversed(self._handle.policies):
-            inner = policy.bound(inner)
-        return inner
+        return worst_case(self.policies, inner)
+
+    def as_policy(self) -> Policy:
+        """What stands for it inside another pipeline."""
+        return self
 
     def snapshot(self) -> dict[str, Any]:
         """The state of the policies in force."""

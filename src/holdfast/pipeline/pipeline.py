@@ -19,7 +19,7 @@ from holdfast.pipeline.fused import Rest
 from holdfast.pipeline.fused_async import fuse_async
 from holdfast.pipeline.fused_sync import fuse_sync
 from holdfast.pipeline.inflight import Closed, Inflight
-from holdfast.pipeline.order import check, folded
+from holdfast.pipeline.order import acting, check, worst_case
 from holdfast.pipeline.plan import plan
 from holdfast.pipeline.stack import governed
 from holdfast.pipeline.streams import (
@@ -33,36 +33,13 @@ from holdfast.pipeline.streams import (
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
-from holdfast.policies.policy import Bound, Performer, Policy
+from holdfast.policies.policy import Performer, Policy
 from holdfast.policies.scope import Scope, child, current_scope, enter, leave, leave_anywhere
 from holdfast.ports import ambient
 
 SyncMaker = Callable[[Callable[..., Any]], Callable[..., Any]]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Turned:
-    """A function that looked sync and returned an awaitable, with that one to begin with."""
-
-    __slots__ = ("awaitable", "fn")
-
-    def __init__(self, fn: Callable[..., Any], awaitable: Any) -> None:
-        self.fn = fn
-        self.awaitable = awaitable
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The awaitable at hand the first time, a new one from then on."""
-        if self.awaitable is not None:
-            awaitable, self.awaitable = self.awaitable, None
-            return awaitable
-        return self.fn(*args, **kwargs)
-
-    def close(self) -> None:
-        """Drop the awaitable at hand, if nobody came to want it."""
-        if self.awaitable is not None:
-            drop(self.awaitable)
-            self.awaitable = None
 
 
 def _async_refused(fn: Any, used: str, right: str) -> BadInputError:
@@ -129,7 +106,7 @@ class Pipeline:
             as_policy = getattr(policy, "as_policy", None)
             inside: Any = getattr(policy, "policies", (policy,))
             flat.extend(inside if as_policy is None else (as_policy(),))
-            seen.extend(inside)
+            seen.extend(acting(inside))
         check(seen)
         self.name = name or "pipeline"
         self.policies = tuple(flat)
@@ -267,10 +244,7 @@ class Pipeline:
 
     def explain(self) -> str:
         """The order, and the worst case in seconds and calls, as a text."""
-        worst = Bound()
-        for number, policy in reversed(list(enumerate(self.policies))):
-            if not folded(policy, self.policies[:number]):
-                worst = policy.bound(worst)
+        worst = worst_case(self.policies)
         lines = [f"{self.name}:"]
         lines += [f"  {n}. {policy.describe()}" for n, policy in enumerate(self.policies, 1)]
         lines.append(f"  {len(self.policies) + 1}. the call")
@@ -334,29 +308,38 @@ class Pipeline:
     def _closed(self) -> Err:
         return Err(RejectedError(f"pipeline {self.name!r} is closed"))
 
-    def _turn(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
-        """What a decorated sync function gives back that returned no plain result."""
+    def _turn(
+        self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any, passed: dict[int, object]
+    ) -> Any:
+        """What a decorated sync function gives back that returned no plain result.
+
+        ``passed`` are the policies that have counted the call already.
+        """
         if is_generator(result):
             raise generator_refused(result)
         with suppress(TypeError):  # not everything can be remembered weakly
             self._turned.add(fn)
-        return self._run_turned(Turned(fn, result), args, kwargs)
+        call = self._begin(fn, args, kwargs)
+        call.at_hand.append(result)
+        call.adopted |= passed
+        # The sync attempt that turned out to be async has been counted in the budget.
+        call.paid = True
+        return self._run_turned(call)
 
-    def _turn_down(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:  # noqa: ARG002
+    def _turn_down(self, fn: Callable[..., Any], _: Any, __: Any, result: Any, ___: Any) -> Any:
         """What `call` does with a function that returned no plain result."""
         if is_generator(result):
             raise generator_refused(result)
         drop(result)
         raise _async_refused(fn, "call", "execute")
 
-    async def _run_turned(self, turned: Turned, args: Any, kwargs: Any) -> Any:
-        call = self._begin(turned, args, kwargs)
-        # The sync attempt that turned out to be async has been counted in the budget.
-        call.paid = True
+    async def _run_turned(self, call: Call) -> Any:
         try:
             return await self._resume_async(call)
         finally:
-            turned.close()
+            # Nobody came to want it.
+            while call.at_hand:
+                drop(call.at_hand.pop())
 
     def _run_decorated(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
@@ -365,18 +348,19 @@ class Pipeline:
             known_async = False
         if known_async:
             return self._run_async(fn, args, kwargs)
+        call = self._begin(fn, args, kwargs)
         try:
-            return self._resume_sync(self._begin(fn, args, kwargs))
+            return self._resume_sync(call)
         except TurnedAsyncError as turned:
             awaitable = turned.awaitable
-        return self._turn(fn, args, kwargs, awaitable)
+        return self._turn(fn, args, kwargs, awaitable, call.adopted)
 
     def _run_call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
             return self._resume_sync(self._begin(fn, args, kwargs))
         except TurnedAsyncError as turned:
             awaitable = turned.awaitable
-        return self._turn_down(fn, args, kwargs, awaitable)
+        return self._turn_down(fn, args, kwargs, awaitable, None)
 
     def _resume_sync(self, call: Call) -> Any:
         result: Result | None = self._drive_sync(call)

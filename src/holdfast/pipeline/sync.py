@@ -52,6 +52,7 @@ def perform(flow: Flow, call: Call) -> Result:
                 answer = answer_to(effect, call)
             except BaseException as error:  # noqa: BLE001  # the flow must give back what it holds
                 interruption = error
+                call.turned = type(error) is TurnedAsyncError
     finally:
         # The frame of what failed holds this one, so nothing here may hold the failure.
         del interruption, answer

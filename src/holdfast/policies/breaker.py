@@ -17,15 +17,15 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any
 
 from holdfast import events
 from holdfast.errors import BadInputError, CircuitBreakerOpenError
 from holdfast.events import hub
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
-from holdfast.outcome import Err, Outcome, Result
+from holdfast.outcome import Err, Outcome, Refusal, Result
 from holdfast.policies import checks
+from holdfast.policies.by_hand import Leaves
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.matching import (
@@ -166,14 +166,13 @@ class CircuitBreaker(Policy):
         self.on_change: Callable[[str, str, str], object] | None = None
         """Told of each change: old state, new state, reason. What it raises is ignored."""
         self.circuit = Circuit(settings)
-        """The machine. Its `quiet` and `open_until` may be read without the lock."""
+        """The machine. Its `door` and `open_until` may be read without the lock."""
         self._counts = counts_as_failure if on is None else compile_condition("on", on)
         self._excluded = compile_condition("exclude", exclude) if exclude != () else None
         self._result_failed = failure_on_result
         self.measures = slow_rate is not None
         self._lock = threading.Lock()
-        self._by_hand: ContextVar[tuple[Permit, ...]] | None = None
-        """Permits taken by hand, by whoever took them: a thread, a task."""
+        self._by_hand: Leaves | None = None
         self.rejected: tuple[float, Outcome[Any]] | None = None
         """The outcome of refused calls, and until when it serves."""
 
@@ -182,15 +181,17 @@ class CircuitBreaker(Policy):
     def can_execute(self) -> bool:
         """Whether a call may be made; follow it with `record_success` or `record_failure`.
 
-        Or with a call through the breaker: it uses the leave that was given here.
+        Or with one call through the breaker: it uses the leave that was given here. An outcome
+        may be recorded elsewhere, too: it then settles the oldest probe that was given by hand.
         """
         permit = self.admit()
         if permit is None:
             return False
-        if self._by_hand is None:
-            self._by_hand = ContextVar("holdfast_permits", default=())
-        mine = [each for each in self._by_hand.get() if each.era == permit.era]
-        self._by_hand.set((*mine[-99:], permit))
+        with self._lock:
+            if self._by_hand is None:
+                self._by_hand = Leaves()
+            leaves = self._by_hand
+        leaves.give(permit)
         return True
 
     def record_success(self, seconds: float | None = None) -> None:
@@ -286,11 +287,20 @@ class CircuitBreaker(Policy):
         )
 
     def adopt_settings_of(self, other: CircuitBreaker) -> None:
-        """Take over another breaker's settings and keep state, era and counts."""
+        """Take over another breaker's settings and keep state, era and counts.
+
+        If more is to be looked at than before, or less, hot paths that were made around it are
+        left for good: what they look at was decided when they were made.
+        """
         with self._lock:
+            looked_at = self.plain, self.measures
             self.circuit.reconfigure(other.circuit.settings, ambient.now())
             self._counts, self._excluded = other._counts, other._excluded
             self._result_failed, self.measures = other._result_failed, other.measures
+            if looked_at != (self.plain, self.measures):
+                self.circuit.change_door()
+                if hasattr(self, "_pipeline"):
+                    del self._pipeline  # calls through the breaker alone get a new one
 
     # -- in a pipeline ---------------------------------------------------------------------
 
@@ -370,13 +380,11 @@ class CircuitBreaker(Policy):
             hub.emit(events.OutcomeDiscarded(self.name, now, permit.era, failed))
 
     def rejection(self, now: float) -> Outcome[Any]:
-        """The outcome of a call that is sure to be refused at ``now``; it serves 0.1 seconds."""
+        """The outcome of calls that are sure to be refused at ``now``; it serves 0.1 seconds."""
         until = self.circuit.open_until
         after = until - now if until != math.inf else None
         error = CircuitBreakerOpenError(self.name, retry_after=after)
-        outcome: Outcome[Any] = Outcome(
-            error=error, steps=(f"{self.name}: refused, the circuit is open",)
-        )
+        outcome = Refusal(error, (f"{self.name}: refused, the circuit is open",))
         self.rejected = (min(until, now + 0.1), outcome)
         return outcome
 
@@ -402,22 +410,22 @@ class CircuitBreaker(Policy):
         """Be half-open now: the next calls are probes."""
         self._change("by hand", self.circuit.half_open)
 
-    def _taken_by_hand(self) -> Permit | None:
-        """The leave that `can_execute` gave in this context and nobody has used."""
-        mine = () if self._by_hand is None else self._by_hand.get()
-        if self._by_hand is None or not mine:
-            return None
-        *rest, permit = mine
-        self._by_hand.set(tuple(rest))
-        return permit
-
     def _leave_in_hand(self) -> Permit | None:
-        permit = self._taken_by_hand()
+        permit = None if self._by_hand is None else self._by_hand.claim()
         return permit if permit is not None and permit.era == self.circuit.era else None
 
     def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = self._taken_by_hand() or Permit(self.circuit.era)
+        permit = self._given_by_hand() or Permit(self.circuit.era)
         self.settle(permit, failed=failed, seconds=seconds)
+
+    def _given_by_hand(self) -> Permit | None:
+        """The leave given in this context, or else the oldest probe given in another."""
+        leaves = self._by_hand
+        return None if leaves is None else leaves.claim() or leaves.claim_any(self._stands)
+
+    def _stands(self, permit: Permit) -> bool:
+        with self._lock:
+            return self.circuit.stands(permit, ambient.now())
 
     def _change(self, reason: str, action: Callable[[float], Any]) -> Any:
         now = ambient.now()

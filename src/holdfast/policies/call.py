@@ -32,6 +32,7 @@ class Call:
     __slots__ = (
         "adopted",
         "args",
+        "at_hand",
         "attempts",
         "before",
         "began",
@@ -55,6 +56,7 @@ class Call:
         "scope",
         "steps",
         "task",
+        "turned",
         "unmeasured",
     )
 
@@ -112,10 +114,20 @@ class Call:
         """Says whether a retry further out governs this call without the scope knowing it."""
         self.adopted: dict[int, object] = {}
         """What the hot path already holds, by the identity of the policy."""
+        self.turned = False
+        """Whether the function, called as a sync one, turned out to be async: then this call
+        comes to nothing, and another that can await takes its place."""
+        self.at_hand: list[Any] = []
+        """What the function returned to the call whose place this one takes, to begin with."""
 
     def adopt(self, policy: object) -> object | None:
         """What the hot path already holds for ``policy``; it is handed over once."""
         return self.adopted.pop(id(policy), None) if self.adopted else None
+
+    def hand_on(self, policy: object) -> None:
+        """If another call takes the place of this one: ``policy`` has counted it already."""
+        if self.turned:
+            self.adopted[id(policy)] = True
 
     def ending(self, error: BaseException) -> bool:
         """Whether the caller has asked for the end of the call, and ``error`` came of that.
@@ -195,6 +207,8 @@ class Call:
         twin.history, twin.steps, twin.changes = self.history, self.steps, self.changes
         twin.retrying, twin.keyed = self.retrying, self.keyed
         twin.governed = self.governed
+        # Together, so that whatever is handed over is handed over once.
+        twin.adopted, twin.at_hand = self.adopted, self.at_hand
         return twin
 
     def report(self) -> Report:

@@ -31,6 +31,7 @@ class Scope:
         "deadline",
         "folds",
         "key",
+        "leads",
         "listeners",
         "live",
         "parent",
@@ -56,6 +57,8 @@ class Scope:
     """Whether what is being ended in here was waiting in a queue of ours."""
     key: str | None
     """The idempotency key: the same over all attempts of one call."""
+    leads: tuple[Any, ...]
+    """The calls made in here for all who want the same; see `holdfast.policies.flights`."""
     listeners: tuple[Callable[[], None], ...]
     """Who wants to hear of progress: idle timeouts, leases."""
 
@@ -74,6 +77,7 @@ _DEFAULTS: dict[str, Any] = {
     "attempt": 1,
     "rang": False,
     "key": None,
+    "leads": (),
     "listeners": (),
     "queued": 0.0,
     "queued_out": False,
