@@ -101,11 +101,11 @@ def latencies(table: Mapping[str, Mapping[str, Any]], title: str) -> str:
         parts.append(
             f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - _BOTTOM}"/>'
         )
-        parts.append(_text(x, height - 6, seconds_in_words(10.0**power), "middle"))
+        parts.append(_text(x, height - 6, _tick(power), "middle"))
     for row, (name, found) in enumerate(rows.items()):
         y = row * 30 + 20
         marks = [(key, float(found[key])) for key in ("p50", "p90", "p95", "p99")]
-        parts.append(_text(name_room - 12, y + 4, _short(name, 20), "end", name))
+        parts.append(_text(name_room - 12, y + 4, _short(name, 18), "end", name))
         parts.append(
             f'<line class="span" x1="{place(marks[0][1]):.1f}" x2="{place(marks[-1][1]):.1f}"'
             f' y1="{y}" y2="{y}"/>'
@@ -149,6 +149,11 @@ def _axis(greatest: float) -> tuple[float, float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough)
     return math.ceil(greatest / step) * step, step
+
+
+def _tick(power: int) -> str:
+    # Round in whatever unit: 1,000 s rather than 16.7 min.
+    return f"{10**power:,} s" if power >= 0 else seconds_in_words(10.0**power)
 
 
 def _number(value: float) -> str:

@@ -45,7 +45,8 @@ svg text { fill: var(--soft); font-size: 13px; font-variant-numeric: tabular-num
 .span { stroke: var(--line); stroke-width: 6; stroke-linecap: round; }
 .p50 { fill: var(--low); } .p90 { fill: var(--bar); } .p95 { fill: var(--medium); }
 .p99 { fill: var(--critical); }
-.legend { display: flex; gap: 1.25rem; color: var(--soft); font-size: .85rem; margin-top: .5rem; }
+.legend { display: flex; gap: 1.25rem; color: var(--soft); font-size: .85rem;
+  margin: .5rem 0 1rem; }
 .legend svg { display: inline; width: 10px; height: 10px; margin-right: .4rem; }
 .spark { width: 120px; height: 24px; } .spark polyline { fill: none; stroke: var(--bar);
   stroke-width: 1.5; stroke-linejoin: round; }

@@ -39,7 +39,7 @@ def whole(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _span(seconds: float) -> str:
-    return f"over the last {'hour' if seconds == HOUR else words_for(seconds)}"
+    return f"over the last {words_for(seconds).removeprefix('1 ')}"
 
 
 def _pairs(counted: list[Any]) -> list[Any] | None:
