@@ -132,7 +132,8 @@ def test_what_is_left_out_of_a_context_is_counted():
 
 def test_times_that_no_calendar_has_are_moved_to_its_ends():
     with FakeClock() as clock:
-        for moment in (datetime(1, 1, 1), datetime(9999, 12, 31), datetime(1, 1, 1, tzinfo=UTC)):
+        ends = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+        for moment in (*ends, *(end.replace(tzinfo=None) for end in ends)):
             at, when = moments_of(info(timestamp=moment))
             datetime.fromtimestamp(at, UTC)
             assert when <= clock.now()

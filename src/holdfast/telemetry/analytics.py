@@ -211,7 +211,8 @@ class ErrorAnalytics:
         """
         seconds = time_window.total_seconds() if isinstance(time_window, timedelta) else time_window
         with self._lock:
-            return self._ledger.rates.rate(seconds, ambient.now()) * 60.0
+            # Multiplied first: 5 in an hour are 5 / 60 exactly.
+            return self._ledger.rates.count(seconds, ambient.now()) * 60.0 / seconds
 
     def get_most_common_errors(self, limit: int = 10) -> list[tuple[str, int]]:
         """Exception classes with how many errors there were of each, the most first.
