@@ -129,6 +129,11 @@ class Circuit:
         return permit
 
     @property
+    def failures(self) -> int:
+        """Failures in a row, by weight."""
+        return self._evidence.failures
+
+    @property
     def good_probes(self) -> int:
         """Successful probes in a row, while half-open."""
         return self._successes

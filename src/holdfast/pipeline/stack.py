@@ -32,8 +32,11 @@ from types import (
 from typing import Any, cast
 
 hot_paths: dict[int, CodeType] = {}
-"""The code of hot paths by its id, because code is hashed anew, as a whole, at each look. Each has the locals `governs`, set while its first attempt runs and true
-if a retry governs it, and `call`, set when it has handed over to the flows; and `rest`."""
+"""The code of hot paths, by its id, because each look-up by itself would hash all of it anew.
+
+Each has the locals `governs`, set while its first attempt runs and true if a retry governs it, and
+`call`, set when it has handed over to the flows; and `rest`.
+"""
 
 _looking = threading.Lock()
 DEEPEST = 10_000
