@@ -231,14 +231,14 @@ class CircuitBreaker(Policy):
     @property
     def would_be(self) -> CircuitState:
         """In `metrics_only`: the state it would be in if it acted."""
-        with self._lock:
-            return self.circuit.snapshot(ambient.now()).would_be
+        would_be: CircuitState = self._change("time", self.circuit.would_be)
+        return would_be
 
     @property
     def retry_after(self) -> float:
         """Seconds until a call may be admitted; 0 if one may now."""
-        with self._lock:
-            return self.circuit.retry_after(ambient.now())
+        seconds: float = self._change("time", self.circuit.retry_after)
+        return seconds
 
     def force_open(self) -> None:
         """Refuse every call until told otherwise."""
@@ -266,8 +266,7 @@ class CircuitBreaker(Policy):
 
     def snapshot(self) -> dict[str, Any]:
         """The state, as plain data."""
-        with self._lock:
-            told = self.circuit.snapshot(ambient.now())
+        told = self._change("time", self.circuit.snapshot)
         state = {field: getattr(told, field) for field in type(told).__dataclass_fields__}
         if state["retry_after"] == math.inf:
             state["retry_after"] = None  # nobody knows; and JSON has no infinity

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -84,7 +85,12 @@ def name_of(fn: Any) -> str:
     while hasattr(inner, "func"):
         inner = inner.func
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
-    return printable(str(name).rpartition("<locals>.")[2])[:200]
+    return _shown(str(name)[-400:])
+
+
+@functools.lru_cache(maxsize=1_000)
+def _shown(name: str) -> str:
+    return printable(name.rpartition("<locals>.")[2])[:200]
 
 
 def _is_ours(module: str) -> bool:

@@ -236,8 +236,8 @@ def _latency(table: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     told = _table(("dependency", "calls", *keys, "max"), rows, numbers=set(range(1, 7)))
     return (
-        f'{plots.latencies(table, "Latency percentiles")}<div class="legend">{legend}</div>{told}'
-        f"{note}"
+        f'{plots.latencies(table, "Latency percentiles")}<div class="legend">{legend}</div>'
+        f"{told}{note}"
     )
 
 
