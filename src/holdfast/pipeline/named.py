@@ -59,6 +59,8 @@ class NamedPipeline:
 
     def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
         """Decorate ``fn``, a `def` or an `async def`; see `Pipeline`."""
+        if isinstance(fn, staticmethod):
+            return cast("Callable[P, T]", staticmethod(self(fn.__func__)))
         latest = (self.current, self.current(fn))
         following = _followed(self, fn, Pipeline.__call__, latest)
         if kind_of(fn) != "async":

@@ -264,6 +264,8 @@ class Retry(Policy):
         """The wait before the next attempt, or None and why there is none."""
         if type(result) is Err and call.ending(result.error):
             return None, "the caller has asked for the end"
+        if call.cut_off:
+            return None, "the pipeline is closed"
         if unknown is not None or _must_not_be_repeated(result):
             return None, "nobody can tell whether it took effect"
         if number >= self.max_attempts:
