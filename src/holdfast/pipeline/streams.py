@@ -83,9 +83,8 @@ def drop(awaitable: Any) -> None:
             return
 
 
-_MAKES_CONTEXTS = tuple(
-    maker(lambda: None).__code__ for maker in (contextmanager, asynccontextmanager)
-)
+_MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
+_MAKES_CONTEXTS = tuple(maker(print).__code__ for maker in _MAKERS)
 """The code of what these two put around a generator function: the same for all of them."""
 
 
