@@ -33,6 +33,7 @@ from holdfast.policies.matching import (
     compile_condition,
     counts_as_failure,
     every_leaf,
+    refuse_empty,
 )
 from holdfast.policies.policy import Policy
 from holdfast.ports import ambient
@@ -133,14 +134,14 @@ class CircuitBreaker(Policy):
             why = "needs slow_rate" if slow_rate is None else "contradicts slow_seconds: give one"
             raise BadInputError(f"slow_factor {why}, got {slow_factor!r}")
         rates = failure_rate is not None or slow_rate is not None
+        if not rates:
+            _refuse_idle(window=window, window_calls=window_calls, minimum_calls=minimum_calls)
+        if failure_on_result is None and slow_rate is None:
+            refuse_empty("on", on, "failure_on_result or slow_rate")
         if rates and window is None and window_calls is None:
             window = 60.0
         if minimum_calls is None:
             minimum_calls = 20 if window_calls is None else min(20, window_calls)
-        elif not rates:
-            raise BadInputError(
-                f"minimum_calls needs failure_rate or slow_rate to matter, got {minimum_calls!r}"
-            )
         settings = CircuitSettings(
             failure_threshold=failure_threshold,
             success_threshold=success_threshold,
@@ -446,3 +447,10 @@ class CircuitBreaker(Policy):
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name!r}, {self.state})"
+
+
+def _refuse_idle(**settings: object) -> None:
+    """Refuse what is given of the settings of rates where there is no rate."""
+    for field, value in settings.items():
+        if value is not None:
+            raise BadInputError(f"{field} needs failure_rate or slow_rate to matter, got {value!r}")

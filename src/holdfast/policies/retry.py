@@ -32,6 +32,7 @@ from holdfast.policies.matching import (
     compile_condition,
     every_leaf,
     may_match_rejections,
+    refuse_empty,
 )
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry_after import retry_after_of
@@ -107,8 +108,7 @@ class Retry(Policy):
         for hook in ("retry_on_result", "retry_after", "on_discard", "on_retry"):
             checks.hook(hook, getattr(self, hook))
         checks.label("name", self.name)
-        if isinstance(self.on, tuple | list | set | frozenset) and not self.on:
-            raise BadInputError("on must name at least one failure, got none")
+        refuse_empty("on", self.on)
         object.__setattr__(self, "_matches", compile_condition("on", self.on))
         if self.idempotency is not None and self.max_attempts > 1:
             self.idempotency.require_lookup("Retry")

@@ -156,6 +156,15 @@ class Deadline:
     __slots__ = ("at",)
 
     def __init__(self, at: float) -> None:
+        """Take the moment.
+
+        Args:
+            at: monotonic seconds.
+
+        Raises:
+            BadInputError: it is not a number.
+        """
+        checks.number("at", at, unit="seconds", finite=False)
         self.at = at
         """Monotonic seconds."""
 
