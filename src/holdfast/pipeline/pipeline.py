@@ -36,6 +36,7 @@ from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
 from holdfast.policies.policy import Performer, Policy
 from holdfast.policies.scope import Scope, child, current_scope, enter, leave, leave_anywhere
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 SyncMaker = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -60,7 +61,7 @@ def _first_to_refuse(policies: Sequence[Policy]) -> CircuitBreaker | None:
     return None
 
 
-class Pipeline:
+class Pipeline(Sealed):
     """Policies around a call, the first one outermost.
 
     ::
@@ -90,6 +91,8 @@ class Pipeline:
         "name",
         "policies",
     )
+
+    settings = frozenset({"name", "policies"})
 
     def __init__(self, *policies: Policy | Performer, name: str | None = None) -> None:
         """Put policies together; a pipeline among them stands for its own policies.

@@ -55,7 +55,7 @@ class CircuitBreaker(Policy):
         "rejected",
     )
 
-    settings = frozenset({"circuit", "name"})
+    settings = frozenset({"circuit", "measures", "name"})
 
     def __init__(
         self,
@@ -135,7 +135,8 @@ class CircuitBreaker(Policy):
             raise BadInputError(f"slow_factor {why}, got {slow_factor!r}")
         rates = failure_rate is not None or slow_rate is not None
         if not rates:
-            _refuse_idle(window=window, window_calls=window_calls, minimum_calls=minimum_calls)
+            idle = {"window": window, "window_calls": window_calls, "minimum_calls": minimum_calls}
+            checks.unused(idle, "failure_rate or slow_rate")
         if failure_on_result is None and slow_rate is None:
             refuse_empty("on", on, "failure_on_result or slow_rate")
         if rates and window is None and window_calls is None:
@@ -293,7 +294,8 @@ class CircuitBreaker(Policy):
             looked_at = self.plain, self.measures
             self.circuit.reconfigure(other.circuit.settings, ambient.now())
             self._counts, self._excluded = other._counts, other._excluded
-            self._result_failed, self.measures = other._result_failed, other.measures
+            self._result_failed = other._result_failed
+            object.__setattr__(self, "measures", other.measures)  # sealed for everybody else
             if looked_at != (self.plain, self.measures):
                 self.circuit.change_door()
                 if hasattr(self, "_pipeline"):
@@ -412,12 +414,9 @@ class CircuitBreaker(Policy):
         return permit if permit is not None and permit.era == self.circuit.era else None
 
     def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = None
-        if self._by_hand is not None:
-            permit = self._by_hand.claim() or self._by_hand.claim_any(self._stands)
-        if permit is None:
-            permit = Permit(self.circuit.era)
-        self.settle(permit, failed=failed, seconds=seconds)
+        given = self._by_hand
+        permit = None if given is None else given.claim() or given.claim_any(self._stands)
+        self.settle(permit or Permit(self.circuit.era), failed=failed, seconds=seconds)
 
     def _stands(self, permit: Permit) -> bool:
         with self._lock:
@@ -447,10 +446,3 @@ class CircuitBreaker(Policy):
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name!r}, {self.state})"
-
-
-def _refuse_idle(**settings: object) -> None:
-    """Refuse what is given of the settings of rates where there is no rate."""
-    for field, value in settings.items():
-        if value is not None:
-            raise BadInputError(f"{field} needs failure_rate or slow_rate to matter, got {value!r}")

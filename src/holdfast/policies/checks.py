@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.errors import BadInputError
@@ -138,3 +139,14 @@ def instance(field: str, value: Any, kind: type, *, optional: bool = True) -> No
         return
     if not isinstance(value, kind):
         raise BadInputError(f"{field} must be a {kind.__name__}, got {value!r:.100}")
+
+
+def unused(given: Mapping[str, Any], without: str) -> None:
+    """Refuse settings that mean nothing without another one; None is a setting not given.
+
+    Raises:
+        BadInputError: naming the field, its value, and what it needs.
+    """
+    for field, value in given.items():
+        if value is not None:
+            raise BadInputError(f"{field} needs {without} to matter, got {value!r}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from holdfast import events
-from holdfast.errors import BadInputError, RejectedError
+from holdfast.errors import RejectedError
 from holdfast.events import hub
 from holdfast.outcome import Attempt, Err, Ok, Result, describe
 from holdfast.policies import checks
