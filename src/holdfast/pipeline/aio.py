@@ -75,8 +75,8 @@ async def invoke(call: Call) -> Result:
             call.ran_out = True
             raise asyncio.CancelledError
         return result
-    if ambient.now() >= call.scope.deadline:
-        return call.blame_deadline()
+    if (refusal := call.may_not_begin()) is not None:
+        return refusal
     call.attempts += 1
     # Not counted down on an interruption: the flow asks what was at work.
     call.running += 1

@@ -107,7 +107,7 @@ class Rest:
         else:
             taken.began = began
         taken.attempts = 1
-        taken.governed = governed
+        taken.governed, taken.cut_off = governed, self.inflight.given_up
         if self.plan.breaker is not None:
             taken.adopted[id(self.plan.breaker)] = Permit(era)
         if self.plan.bulkhead is not None:

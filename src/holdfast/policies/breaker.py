@@ -34,6 +34,7 @@ from holdfast.policies.matching import (
     compile_condition,
     counts_as_failure,
     every_leaf,
+    refuse_empty,
 )
 from holdfast.policies.policy import Policy
 from holdfast.ports import ambient
@@ -56,7 +57,7 @@ class CircuitBreaker(Policy):
         "rejected",
     )
 
-    settings = frozenset({"circuit", "name"})
+    settings = frozenset({"circuit", "measures", "name"})
 
     def __init__(
         self,
@@ -135,14 +136,15 @@ class CircuitBreaker(Policy):
             why = "needs slow_rate" if slow_rate is None else "contradicts slow_seconds: give one"
             raise BadInputError(f"slow_factor {why}, got {slow_factor!r}")
         rates = failure_rate is not None or slow_rate is not None
+        if not rates:
+            idle = {"window": window, "window_calls": window_calls, "minimum_calls": minimum_calls}
+            checks.unused(idle, "failure_rate or slow_rate")
+        if failure_on_result is None and slow_rate is None:
+            refuse_empty("on", on, "failure_on_result or slow_rate")
         if rates and window is None and window_calls is None:
             window = 60.0
         if minimum_calls is None:
             minimum_calls = 20 if window_calls is None else min(20, window_calls)
-        elif not rates:
-            raise BadInputError(
-                f"minimum_calls needs failure_rate or slow_rate to matter, got {minimum_calls!r}"
-            )
         settings = CircuitSettings(
             failure_threshold=failure_threshold,
             success_threshold=success_threshold,
@@ -295,7 +297,8 @@ class CircuitBreaker(Policy):
             looked_at = self.plain, self.measures
             self.circuit.reconfigure(other.circuit.settings, ambient.now())
             self._counts, self._excluded = other._counts, other._excluded
-            self._result_failed, self.measures = other._result_failed, other.measures
+            self._result_failed = other._result_failed
+            object.__setattr__(self, "measures", other.measures)  # sealed for everybody else
             if looked_at != (self.plain, self.measures):
                 self.circuit.change_door()
                 if hasattr(self, "_pipeline"):
