@@ -57,6 +57,7 @@ class Call:
         "scope",
         "steps",
         "task",
+        "threaded",
         "turned",
         "unmeasured",
     )
@@ -115,6 +116,8 @@ class Call:
         """Says whether a retry further out governs this call without the scope knowing it."""
         self.adopted: dict[int, object] = {}
         """What the hot path already holds, by the identity of the policy."""
+        self.threaded = ""
+        """The name of a limit that asked for a worker thread, in async code, which has none."""
         self.cut_off: Sequence[None] = ()
         """Holds something once nobody waits for the pipeline's calls: no attempt begins then."""
         self.turned = False
@@ -210,6 +213,7 @@ class Call:
         twin.history, twin.steps, twin.changes = self.history, self.steps, self.changes
         twin.retrying, twin.keyed = self.retrying, self.keyed
         twin.governed, twin.cut_off = self.governed, self.cut_off
+        twin.threaded = self.threaded
         # Together, so that whatever is handed over is handed over once.
         twin.adopted, twin.at_hand = self.adopted, self.at_hand
         return twin
