@@ -219,9 +219,7 @@ def is_sensitive(name: str) -> bool:
     if not parts or parts[-1] in _HARMLESS:
         return False
     compact = "".join(parts)
-    if _CERTAIN.search(compact):
-        return True
-    if parts[-1] in _WHOLE:
+    if _CERTAIN.search(compact) or parts[-1] in _WHOLE:
         return True
     if "token" in parts[:-1] and parts[-1] in {"value", "read", "write", "main", "default"}:
         return True
