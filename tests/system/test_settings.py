@@ -1,4 +1,4 @@
-"""Settings: every table and field, from code and from a file; what cannot work is refused by path."""
+"""Settings: every table and field, from code and from a file; refusals name the path."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_a_breaker_of_a_system_is_like_any_other():
     assert ours == CircuitBreaker("a").circuit.settings
 
 
-# -- refusals ---------------------------------------------------------------------------------------
+# -- refusals ----------------------------------------------------------------------------------
 
 NUMBERS = [
     ("system", "total"),
