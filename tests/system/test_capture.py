@@ -1,4 +1,4 @@
-"""What is kept of an exception: plain data, no secrets, nothing that keeps the failed call alive."""
+"""What is kept of an exception: plain data, no secrets, nothing that keeps the call alive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Buffer:
 def caught(raiser, *args):
     try:
         raiser(*args)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # it is what is tested
         return error
     raise AssertionError("it did not fail")
 
@@ -255,24 +255,24 @@ def failing_with_message(message):
     raise RuntimeError(message)
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     def __str__(self):
         raise ZeroDivisionError("no message")
 
     __repr__ = __str__
 
 
-class NotEvenText(Exception):
+class NotEvenTextError(Exception):
     def __str__(self):
-        return 5
+        return 5  # noqa: PLE0307  # that is what is wrong with it
 
 
-class Interrupting(Exception):
+class InterruptingError(Exception):
     def __getattr__(self, name):
         raise ZeroDivisionError(name)
 
 
-@pytest.mark.parametrize("kind", [Unreadable, NotEvenText, Interrupting])
+@pytest.mark.parametrize("kind", [UnreadableError, NotEvenTextError, InterruptingError])
 def test_exceptions_that_misbehave_are_captured(kind):
     def fail():
         raise kind("a")
@@ -286,7 +286,7 @@ def test_exceptions_that_misbehave_are_captured(kind):
 
 
 @pytest.mark.parametrize(
-    "text", ["\x00\x1b[31m red", "\ud800 half", "‮ turned", "\r\nInjected: line", ""]
+    "text", ["\x00\x1b[31m red", "\ud800 half", "\u202e turned", "\r\nInjected: line", ""]
 )
 def test_odd_text_is_captured_and_can_be_written(text):
     told = capture(caught(failing_with_message, text))

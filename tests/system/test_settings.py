@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Settings: every table and field, from code and from a file; what cannot work is refused."""
+=======
+"""Settings: every table and field, from code and from a file; refusals name the path."""
+>>>>>>> sysproof
 
 from __future__ import annotations
 
@@ -253,7 +257,11 @@ def test_a_breaker_of_a_system_is_like_any_other():
     assert ours == CircuitBreaker("a").circuit.settings
 
 
+<<<<<<< HEAD
 # -- refusals ---------------------------------------------------------------------------
+=======
+# -- refusals ----------------------------------------------------------------------------------
+>>>>>>> sysproof
 
 NUMBERS = [
     ("system", "total"),
