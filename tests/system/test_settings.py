@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Settings: every table and field, from code and from a file; what cannot work is refused."""
-=======
 """Settings: every table and field, from code and from a file; refusals name the path."""
->>>>>>> sysproof
 
 from __future__ import annotations
 
@@ -257,11 +253,7 @@ def test_a_breaker_of_a_system_is_like_any_other():
     assert ours == CircuitBreaker("a").circuit.settings
 
 
-<<<<<<< HEAD
-# -- refusals ---------------------------------------------------------------------------
-=======
 # -- refusals ----------------------------------------------------------------------------------
->>>>>>> sysproof
 
 NUMBERS = [
     ("system", "total"),
