@@ -463,7 +463,7 @@ def test_rejections_that_are_shared_do_not_grow(clock, raised):
     for _ in range(3):
         try:
             raised(breaker.call_outcome(str))
-        except Exception as error:  # noqa: BLE001  # whatever a rejection is
+        except Exception as error:  # whatever a rejection is
             depth, traceback = 0, error.__traceback__
             while traceback is not None:
                 depth, traceback = depth + 1, traceback.tb_next

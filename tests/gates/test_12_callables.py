@@ -20,6 +20,7 @@ from holdfast import (
     Pipeline,
     RateLimitedError,
     RateLimiter,
+    Registry,
     Retry,
     RetryBudget,
     Timeout,
@@ -350,3 +351,24 @@ async def test_what_it_returned_first_is_used_and_nothing_is_called_twice():
     assert [await fn() for _ in range(3)] == [1, 1, 1]
 
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_static_method_is_protected_and_stays_one(named):
+    pipeline = stack()
+    if named:
+        pipeline = Registry().add(pipeline)
+
+    class Client:
+        @pipeline
+        @staticmethod
+        def add(one, two):
+            return one + two
+
+        @pipeline
+        @staticmethod
+        async def add_later(one, two):
+            return one + two
+
+    assert Client().add(1, 2) == Client.add(1, 2) == 3
+    assert await Client().add_later(1, 2) == 3

@@ -702,3 +702,24 @@ def test_a_snapshot_has_every_budget_and_a_pipelines_own():
     assert told["budgets"]["shared"]["ratio"] == 0.5
     assert told["pipelines"]["a"]["policies"]["1. Retry"]["budget"]["name"] == "shared"
     assert "budget" in str(told["pipelines"]["b"])
+
+
+@pytest.mark.parametrize("dropped_by", ["hand", "reload"])
+@pytest.mark.parametrize("back_by", ["get", "add"])
+def test_a_name_that_comes_back_is_the_handle_that_somebody_still_has(dropped_by, back_by):
+    registry = Registry()
+    registry.load(table(a=retrying(2)))
+    handle = registry.get("a")
+    if dropped_by == "hand":
+        registry.remove("a")
+    else:
+        registry.load(table())
+
+    back = registry.get("a", plain) if back_by == "get" else registry.add(plain("a"))
+
+    assert back is handle
+    assert breaker_of(handle).name == "a"
+    if back_by == "get":
+        registry.load(table(a=retrying(4)))
+        assert registry.get("a") is handle
+        assert handle.call_outcome(fails).attempts == 4

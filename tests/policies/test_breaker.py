@@ -778,3 +778,15 @@ def test_what_is_forced_open_is_told_without_an_infinity():
     policy = breaker()
     policy.force_open()
     assert json.loads(json.dumps(policy.snapshot(), allow_nan=False))["retry_after"] is None
+
+
+@pytest.mark.parametrize("field", ["window", "window_calls"])
+def test_a_window_without_a_rate_is_refused(field):
+    with pytest.raises(BadInputError, match=f"^{field} needs failure_rate or slow_rate"):
+        CircuitBreaker("api", **{field: 100})
+
+
+@pytest.mark.parametrize("field", ["timeout", "probe_seconds", "ramp_seconds", "slow_seconds"])
+def test_a_time_too_long_to_reckon_with_is_refused(field):
+    with pytest.raises(BadInputError, match=f"^{field} "):
+        CircuitBreaker("api", **{field: 10**400, "slow_rate": 0.5})

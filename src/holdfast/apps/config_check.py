@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.apps.exits import Exit
+from holdfast.apps.toml_lines import line_of
 from holdfast.errors import BadInputError
-from holdfast.pipeline.config_fields import at
 from holdfast.system.settings import settings_from
 from holdfast.text import printable
 
@@ -33,6 +33,10 @@ class AnyName(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return 0
+
+    def __bool__(self) -> bool:
+        # Or `names or {}` would take it for no names at all.
+        return True
 
 
 def check_all(files: tuple[str, ...]) -> int:
@@ -56,69 +60,26 @@ def check(path: Path) -> None:
         BadInputError: ``FILE:LINE: what is wrong``.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise BadInputError(f"{path}: larger than {LARGEST:,} bytes")
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            read = stream.read(LARGEST + 1)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(read) > LARGEST:
+        raise BadInputError(f"{path}: larger than {LARGEST:,} bytes")
+    try:
+        text = read.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = read[: error.start].count(b"\n") + 1
         raise BadInputError(f"{path}:{line}: not UTF-8") from None
     try:
         table = tomllib.loads(text)
+    except RecursionError:
+        raise BadInputError(f"{path}: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
-        where = f":{found[1]}" if found else f":{text.count(chr(10)) + 1}"
-        raise BadInputError(f"{path}{where}: not TOML: {error}") from None
+        where = found[1] if found else text.rstrip().count("\n") + 1
+        raise BadInputError(f"{path}:{where}: not TOML: {error}") from None
     try:
         settings_from(table, AnyName())
     except BadInputError as error:
-        line = line_of(text, str(error).split(" ", 1)[0].rstrip(":"))
-        raise BadInputError(f"{path}:{line}: {error}") from None
-
-
-def line_of(text: str, path: str) -> int:
-    """The line of a setting, or of the nearest table around it, from 1."""
-    best, length = 1, 0
-    for number, known in _places(text):
-        # Exactly that, or something it lies in.
-        inside = path == known or path.startswith((f"{known}.", f"{known}["))
-        if inside and len(known) > length:
-            best, length = number, len(known)
-    return best
-
-
-def _places(text: str) -> Iterator[tuple[int, str]]:
-    """Every table and setting with its line, named as errors name them."""
-    table, counts = "", dict[str, int]()
-    for number, line in enumerate(text.splitlines(), 1):
-        told = line.strip()
-        if told.startswith("[["):
-            name = _joined(told.split("]]", 1)[0] + "]]")
-            if name:
-                index = counts[name] = counts.get(name, -1) + 1
-                table = f"{name}[{index}]"
-                yield number, table
-        elif told.startswith("["):
-            name = _joined(told.split("]", 1)[0] + "]")
-            if name:
-                table = name
-                yield number, table
-        elif "=" in told and not told.startswith("#"):
-            key = _joined(told.split("=", 1)[0].strip() + " = 0")
-            if key:
-                yield number, f"{table}.{key}" if table else key
-
-
-def _joined(line: str) -> str:
-    """The dotted name in one line of TOML, or an empty text if it is none."""
-    try:
-        level: Any = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
-        return ""
-    name = ""
-    while isinstance(level, dict) and level:
-        key = next(iter(level))
-        name = at(name, key)
-        level = level[key]
-    return name
+        raise BadInputError(f"{path}:{line_of(text, str(error))}: {error}") from None

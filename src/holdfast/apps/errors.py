@@ -7,12 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from holdfast.apps.exits import Exit
+from holdfast.apps.history_report import report_of
 from holdfast.errors import BadInputError
 from holdfast.text import printable
 
@@ -59,8 +60,8 @@ def opened(given: str | None) -> Iterator[ErrorHistory]:
     from holdfast.stores import ErrorHistory, HistoryUnavailableError
 
     plain = where.removeprefix("sqlite:///")
-    if "://" not in plain and not Path(plain).is_file():
-        raise BadInputError(f"history must be a file that exists, got {plain!r:.300}")
+    if "://" not in plain:
+        _look_at(Path(plain))
     history = ErrorHistory(where)
     try:
         yield history
@@ -68,6 +69,25 @@ def opened(given: str | None) -> Iterator[ErrorHistory]:
         raise BadInputError(f"the history cannot be read: {error}") from None
     finally:
         history.close()
+
+
+def _look_at(path: Path) -> None:
+    """Refuse what opening it would make, move aside or add tables to."""
+    if not path.is_file():
+        raise BadInputError(f"history must be a file that exists, got {str(path)!r:.300}")
+    import sqlite3
+
+    from holdfast.stores.tables import error_event
+
+    try:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+            ours = connection.execute(query, (error_event.name,)).fetchone()
+    except sqlite3.Error as error:
+        raise BadInputError(f"{path} cannot be read as a history: {error}") from None
+    if ours is None:
+        raise BadInputError(f"{path} is a database, but no history of errors")
 
 
 def moment(text: str | None) -> float | None:
@@ -78,11 +98,11 @@ def moment(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhdw])", text.strip())
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhdw])", text.strip())
     if found:
-        return time.time() - float(found[1]) * _UNITS[found[2]]
+        return max(0.0, time.time() - float(found[1]) * _UNITS[found[2]])
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return max(0.0, datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError, OSError):
         raise BadInputError(
             f"--since must be like 90m, 24h, 7d or 2026-11-28T14:00, got {text!r:.100}"
@@ -94,7 +114,7 @@ def report(given: str | None, since: str | None, form: str, output: Path | None)
     from holdfast.telemetry.report import render
 
     with opened(given) as history:
-        told = history.report(moment(since))
+        told = report_of(history, moment(since))
     if form == "table":
         from rich.console import Console
 

@@ -153,6 +153,11 @@ class Circuit:
         self._refresh()
 
     @property
+    def failures(self) -> int:
+        """Failures in a row, by weight."""
+        return self._evidence.failures
+
+    @property
     def good_probes(self) -> int:
         """Successful probes in a row, while half-open."""
         return self._successes

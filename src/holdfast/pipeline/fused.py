@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -72,10 +73,14 @@ class Rest:
         return False
 
     def pay_in(self, outer: Scope | None) -> None:
-        """Count a first call in the retry budget, unless a retry further out governs it."""
-        # Above the caller of the hot path: this method and the hot path itself.
-        folded = (outer is not None and outer.folds) or governed(3)
-        if self.plan.budget is not None and not folded:
+        """Count a first call in the retry budget, unless a retry further out governs it.
+
+        For the hot path itself alone: it looks below its caller on the stack.
+        """
+        if outer is not None and outer.folds:
+            return
+        below = sys._getframe(1).f_back  # noqa: SLF001  # in every Python that has frames
+        if self.plan.budget is not None and not (below is not None and governed(below)):
             self.plan.budget.deposit()
 
     def passed(self) -> dict[int, object]:
@@ -102,7 +107,7 @@ class Rest:
         else:
             taken.began = began
         taken.attempts = 1
-        taken.governed = governed
+        taken.governed, taken.cut_off = governed, self.inflight.given_up
         if self.plan.breaker is not None:
             taken.adopted[id(self.plan.breaker)] = Permit(era)
         if self.plan.bulkhead is not None:

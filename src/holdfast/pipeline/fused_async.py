@@ -102,7 +102,7 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
             del first
             return await rest.resume(call)
 
-        hot_paths.add(fused.__code__)
+        hot_paths[id(fused.__code__)] = fused.__code__
         return fused
 
     return make
@@ -212,7 +212,7 @@ def _with_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
             del first, alarm, task
             return await rest.resume(call)
 
-        hot_paths.add(fused.__code__)
+        hot_paths[id(fused.__code__)] = fused.__code__
         return fused
 
     return make

@@ -97,7 +97,7 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
             del first
             return rest.resume(call)
 
-        hot_paths.add(fused.__code__)
+        hot_paths[id(fused.__code__)] = fused.__code__
         return fused
 
     return make

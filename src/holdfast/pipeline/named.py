@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
@@ -25,40 +26,48 @@ from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.scope import Scope
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NamedPipeline:
+class NamedPipeline(Sealed):
     """Does what a `Pipeline` does, with the settings in force. Get one from a `Registry`."""
 
-    __slots__ = ("__weakref__", "_closed", "_earlier", "current", "name", "used_at")
+    __slots__ = ("__weakref__", "_closed", "_earlier", "_lock", "current", "name", "used_at")
+
+    settings = frozenset({"current", "name"})
 
     def __init__(self, name: str, pipeline: Pipeline) -> None:
         self.name = name
         self.current = pipeline
-        """The pipeline in force. It may be another one at the next look."""
+        """The pipeline in force. It may be another one at the next look: `switch` changes it."""
         self.used_at = ambient.now()
         """Monotonic seconds when somebody last asked the registry for it."""
         self._earlier: tuple[Pipeline, ...] = ()
         self._closed = False
+        self._lock = threading.Lock()
+        """Held while it is decided which pipelines there are to close."""
 
     def switch(self, pipeline: Pipeline) -> None:
         """Go on with other settings from the next call on."""
-        if pipeline is self.current:
-            return
-        busy = (*self._earlier, self.current)
-        self._earlier = tuple(one for one in busy if one.in_flight and one is not pipeline)
-        if self._closed:
-            pipeline.close(0)
-        self.current = pipeline
+        with self._lock:
+            if pipeline is self.current:
+                return
+            busy = (*self._earlier, self.current)
+            self._earlier = tuple(one for one in busy if one.in_flight and one is not pipeline)
+            if self._closed:
+                pipeline.close(0)
+            object.__setattr__(self, "current", pipeline)  # sealed for everybody else
 
     # -- calling ---------------------------------------------------------------------------
 
     def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
         """Decorate ``fn``, a `def` or an `async def`; see `Pipeline`."""
+        if isinstance(fn, staticmethod):
+            return cast("Callable[P, T]", staticmethod(self(fn.__func__)))
         latest = (self.current, self.current(fn))
         following = _followed(self, fn, Pipeline.__call__, latest)
         if kind_of(fn) != "async":
@@ -107,21 +116,24 @@ class NamedPipeline:
     def close(self, limit: float = 30.0) -> Closed:
         """Refuse new calls, and wait for those on their way; see `Pipeline.close`."""
         checks.seconds("limit", limit, zero=True)
-        self._closed = True
         until = ambient.now() + limit
-        told = [self.current.close(limit)]
-        told += [one.close(max(0.0, until - ambient.now())) for one in self._earlier]
+        told = [one.close(max(0.0, until - ambient.now())) for one in self._to_close()]
         return _summed(told)
 
     async def aclose(self, limit: float = 30.0) -> Closed:
         """Like `close`, for code in an event loop."""
         checks.seconds("limit", limit, zero=True)
-        self._closed = True
         until = ambient.now() + limit
-        told = [await self.current.aclose(limit)]
-        for one in self._earlier:
+        told = []
+        for one in self._to_close():
             told.append(await one.aclose(max(0.0, until - ambient.now())))  # noqa: PERF401
         return _summed(told)
+
+    def _to_close(self) -> tuple[Pipeline, ...]:
+        """Be closed from now on; the pipelines that have calls or may still get some."""
+        with self._lock:
+            self._closed = True
+            return (self.current, *self._earlier)
 
     # -- looking at it ---------------------------------------------------------------------
 

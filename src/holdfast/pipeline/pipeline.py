@@ -29,12 +29,14 @@ from holdfast.pipeline.streams import (
     is_generator,
     kind_of,
     protect,
+    undecorated,
 )
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
 from holdfast.policies.policy import Performer, Policy
 from holdfast.policies.scope import Scope, child, current_scope, enter, leave, leave_anywhere
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 SyncMaker = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -59,7 +61,7 @@ def _first_to_refuse(policies: Sequence[Policy]) -> CircuitBreaker | None:
     return None
 
 
-class Pipeline:
+class Pipeline(Sealed):
     """Policies around a call, the first one outermost.
 
     ::
@@ -89,6 +91,8 @@ class Pipeline:
         "name",
         "policies",
     )
+
+    settings = frozenset({"name", "policies"})
 
     def __init__(self, *policies: Policy | Performer, name: str | None = None) -> None:
         """Put policies together; a pipeline among them stands for its own policies.
@@ -138,8 +142,10 @@ class Pipeline:
         """Decorate ``fn``, a `def` or an `async def`.
 
         Raises:
-            BadInputError: ``fn`` is a generator function; see `stream`.
+            BadInputError: ``fn`` is a generator function, see `stream`; or makes a context manager.
         """
+        if isinstance(fn, staticmethod):
+            return cast("Callable[P, T]", staticmethod(self(fn.__func__)))
         if not callable(fn):
             raise BadInputError(f"fn must be a function, got {fn!r:.100}")
         kind = kind_of(fn)
@@ -147,11 +153,7 @@ class Pipeline:
             return cast("Callable[P, T]", functools.wraps(fn)(self._fast_async(fn, True)))
         if kind == "sync":
             return cast("Callable[P, T]", functools.wraps(fn)(self._fast_sync(fn)))
-        raise BadInputError(
-            f"{getattr(fn, '__name__', fn)!r} is {'an' if kind[0] == 'a' else 'a'} {kind} "
-            "function, whose items no policy would protect; "
-            "use Pipeline.stream(fn), which protects it up to its first item"
-        )
+        raise undecorated(fn)
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a sync function.
@@ -221,7 +223,8 @@ class Pipeline:
     def close(self, limit: float = 30.0) -> Closed:
         """Refuse new calls, and wait up to ``limit`` seconds for those on their way.
 
-        Async calls that are left then are cancelled; sync ones cannot be, and are counted.
+        Async calls that are left then are cancelled; sync ones cannot be, and are counted. They
+        begin no further attempt.
         """
         checks.seconds("limit", limit, zero=True)
         return self._inflight.close(limit)
@@ -269,7 +272,7 @@ class Pipeline:
 
     def _begin(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Call:
         call = Call(self.name, child(current_scope()), fn, args, kwargs)
-        call.governed = governed
+        call.governed, call.cut_off = governed, self._inflight.given_up
         return call
 
     def _drive_sync(self, call: Call) -> Result:

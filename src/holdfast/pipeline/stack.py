@@ -31,9 +31,12 @@ from types import (
 )
 from typing import Any, cast
 
-hot_paths: set[CodeType] = set()
-"""The code of hot paths. Each has the locals `governs`, set while its first attempt runs and true
-if a retry governs it, and `call`, set when it has handed over to the flows; and `rest`."""
+hot_paths: dict[int, CodeType] = {}
+"""The code of hot paths, by its id, because each look-up by itself would hash all of it anew.
+
+Each has the locals `governs`, set while its first attempt runs and true if a retry governs it, and
+`call`, set when it has handed over to the flows; and `rest`.
+"""
 
 _looking = threading.Lock()
 DEEPEST = 10_000
@@ -62,21 +65,18 @@ _NO_WAY = (
 """What leads away from what an awaitable waits for."""
 
 
-def governed(above: int = 1) -> bool:
+def governed(frame: FrameType | None = None) -> bool:
     """Whether a hot path with a retry is below on this thread's stack.
 
     Args:
-        above: how many frames above are not looked at: a hot path that asks is not its own
-            governor, and to read its variables would cost more than all the rest.
+        frame: where to begin; None: at the caller. Reading the variables of a frame is dear, so
+            a hot path that asks for itself begins below its own.
     """
-    try:
-        frame: FrameType | None = sys._getframe(above)  # noqa: SLF001  # in every Python with frames
-    except ValueError:
-        return False  # the hot path is all there is on it
+    frame = frame or sys._getframe(1)  # noqa: SLF001  # in every Python that has frames
     known = hot_paths
     try:
         while frame is not None:
-            if frame.f_code in known:
+            if id(frame.f_code) in known:
                 told = _protects(frame)
                 if told is not None and told["governs"]:
                     return True
@@ -112,7 +112,7 @@ def tasks_of(inflight: object) -> list[asyncio.Task[Any]]:
 
 def _protects(frame: FrameType) -> dict[str, Any] | None:
     """The variables of a hot path that protects a first attempt now."""
-    if frame.f_code not in hot_paths:
+    if id(frame.f_code) not in hot_paths:
         return None
     told = frame.f_locals
     return told if "governs" in told and "call" not in told else None

@@ -80,8 +80,8 @@ def invoke(call: Call) -> Result:
     if call.first is not None:
         result, call.first = call.first, None
         return result
-    if ambient.now() >= call.scope.deadline:
-        return call.blame_deadline()
+    if (refusal := call.may_not_begin()) is not None:
+        return refusal
     call.attempts += 1
     # Not counted down on an interruption: the flow asks what was at work.
     call.running += 1

@@ -25,7 +25,7 @@ from holdfast.events import hub
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
 from holdfast.outcome import Err, Outcome, Refusal, Result
 from holdfast.policies import checks
-from holdfast.policies.by_hand import Leaves
+from holdfast.policies.by_hand import Leaves, WorkedByHand
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.matching import (
@@ -34,29 +34,26 @@ from holdfast.policies.matching import (
     compile_condition,
     counts_as_failure,
     every_leaf,
+    refuse_empty,
 )
-from holdfast.policies.policy import Policy
 from holdfast.ports import ambient
 
 
-class CircuitBreaker(Policy):
+class CircuitBreaker(WorkedByHand):
     """Refuses calls to a dependency that keeps failing. Share one object per dependency."""
 
     __slots__ = (
         "__weakref__",
-        "_by_hand",
         "_counts",
         "_excluded",
-        "_lock",
         "_result_failed",
-        "circuit",
         "measures",
         "name",
         "on_change",
         "rejected",
     )
 
-    settings = frozenset({"circuit", "name"})
+    settings = frozenset({"circuit", "measures", "name"})
 
     def __init__(
         self,
@@ -135,14 +132,15 @@ class CircuitBreaker(Policy):
             why = "needs slow_rate" if slow_rate is None else "contradicts slow_seconds: give one"
             raise BadInputError(f"slow_factor {why}, got {slow_factor!r}")
         rates = failure_rate is not None or slow_rate is not None
+        if not rates:
+            idle = {"window": window, "window_calls": window_calls, "minimum_calls": minimum_calls}
+            checks.unused(idle, "failure_rate or slow_rate")
+        if failure_on_result is None and slow_rate is None:
+            refuse_empty("on", on, "failure_on_result or slow_rate")
         if rates and window is None and window_calls is None:
             window = 60.0
         if minimum_calls is None:
             minimum_calls = 20 if window_calls is None else min(20, window_calls)
-        elif not rates:
-            raise BadInputError(
-                f"minimum_calls needs failure_rate or slow_rate to matter, got {minimum_calls!r}"
-            )
         settings = CircuitSettings(
             failure_threshold=failure_threshold,
             success_threshold=success_threshold,
@@ -176,31 +174,7 @@ class CircuitBreaker(Policy):
         self.rejected: tuple[float, Outcome[Any]] | None = None
         """The outcome of refused calls, and until when it serves."""
 
-    # -- by hand ---------------------------------------------------------------------------
-
-    def can_execute(self) -> bool:
-        """Whether a call may be made; follow it with `record_success` or `record_failure`.
-
-        Or with one call through the breaker: it uses the leave that was given here. An outcome
-        may be recorded elsewhere, too: it then settles the oldest probe that was given by hand.
-        """
-        permit = self.admit()
-        if permit is None:
-            return False
-        with self._lock:
-            if self._by_hand is None:
-                self._by_hand = Leaves()
-            leaves = self._by_hand
-        leaves.give(permit)
-        return True
-
-    def record_success(self, seconds: float | None = None) -> None:
-        """Record that a call made by hand went well; ``seconds`` is how long it took."""
-        self._settle_by_hand(failed=False, seconds=seconds)
-
-    def record_failure(self, seconds: float | None = None) -> None:
-        """Record that a call made by hand failed; ``seconds`` is how long it took."""
-        self._settle_by_hand(failed=True, seconds=seconds)
+    # -- permits ---------------------------------------------------------------------------
 
     def admit(self) -> Permit | None:
         """A permit for one call, or None; end it with `settle`, or `abandon` it."""
@@ -231,43 +205,18 @@ class CircuitBreaker(Policy):
     @property
     def would_be(self) -> CircuitState:
         """In `metrics_only`: the state it would be in if it acted."""
-        with self._lock:
-            return self.circuit.snapshot(ambient.now()).would_be
+        would_be: CircuitState = self._change("time", self.circuit.would_be)
+        return would_be
 
     @property
     def retry_after(self) -> float:
         """Seconds until a call may be admitted; 0 if one may now."""
-        with self._lock:
-            return self.circuit.retry_after(ambient.now())
-
-    def force_open(self) -> None:
-        """Refuse every call until told otherwise."""
-        self._change("by hand", self.circuit.force_open)
-
-    def disable(self) -> None:
-        """Admit every call and count nothing until told otherwise."""
-        self._change("by hand", self.circuit.disable)
-
-    def metrics_only(self) -> None:
-        """Admit every call, go on counting, and say in `would_be` what it would do."""
-        self._change("by hand", self.circuit.measure_only)
-
-    def trip(self) -> None:
-        """Open now, for the usual time."""
-        self._change("by hand", lambda now: self.circuit.trip(now, ambient.chance()))
-
-    def close(self) -> None:
-        """Close now: whoever says so has seen it work."""
-        self._change("seen to work", self.circuit.close)
-
-    def reset(self) -> None:
-        """Close now and forget what was counted."""
-        self._change("by hand", self.circuit.reset)
+        seconds: float = self._change("time", self.circuit.retry_after)
+        return seconds
 
     def snapshot(self) -> dict[str, Any]:
         """The state, as plain data."""
-        with self._lock:
-            told = self.circuit.snapshot(ambient.now())
+        told = self._change("time", self.circuit.snapshot)
         state = {field: getattr(told, field) for field in type(told).__dataclass_fields__}
         if state["retry_after"] == math.inf:
             state["retry_after"] = None  # nobody knows; and JSON has no infinity
@@ -296,7 +245,8 @@ class CircuitBreaker(Policy):
             looked_at = self.plain, self.measures
             self.circuit.reconfigure(other.circuit.settings, ambient.now())
             self._counts, self._excluded = other._counts, other._excluded
-            self._result_failed, self.measures = other._result_failed, other.measures
+            self._result_failed = other._result_failed
+            object.__setattr__(self, "measures", other.measures)  # sealed for everybody else
             if looked_at != (self.plain, self.measures):
                 self.circuit.change_door()
                 if hasattr(self, "_pipeline"):
@@ -405,27 +355,6 @@ class CircuitBreaker(Policy):
 
     def _renew(self, permit: Permit) -> None:
         self._change("progress of a probe", lambda now: self.circuit.renew(permit, now))
-
-    def probe_now(self) -> None:
-        """Be half-open now: the next calls are probes."""
-        self._change("by hand", self.circuit.half_open)
-
-    def _leave_in_hand(self) -> Permit | None:
-        permit = None if self._by_hand is None else self._by_hand.claim()
-        return permit if permit is not None and permit.era == self.circuit.era else None
-
-    def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = self._given_by_hand() or Permit(self.circuit.era)
-        self.settle(permit, failed=failed, seconds=seconds)
-
-    def _given_by_hand(self) -> Permit | None:
-        """The leave given in this context, or else the oldest probe given in another."""
-        leaves = self._by_hand
-        return None if leaves is None else leaves.claim() or leaves.claim_any(self._stands)
-
-    def _stands(self, permit: Permit) -> bool:
-        with self._lock:
-            return self.circuit.stands(permit, ambient.now())
 
     def _change(self, reason: str, action: Callable[[float], Any]) -> Any:
         now = ambient.now()

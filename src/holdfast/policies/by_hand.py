@@ -12,8 +12,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any
 
-from holdfast.machines.circuit import Permit
+from holdfast.machines.circuit import Circuit, Permit
+from holdfast.policies.policy import Policy
+from holdfast.ports import ambient
 
 MOST = 100
 """Leaves remembered in one context, and probes remembered of one breaker."""
@@ -80,3 +83,92 @@ class Leaves:
                 return None
             leave.claimed = True
             return leave.permit
+
+
+class WorkedByHand(Policy):
+    """What can be asked of a breaker, and done to it, from outside a call."""
+
+    __slots__ = ("_by_hand", "_lock", "circuit")
+    _by_hand: Leaves | None
+    _lock: threading.Lock
+    circuit: Circuit
+
+    def admit(self) -> Permit | None:
+        """A permit for one call, or None."""
+        raise NotImplementedError
+
+    def settle(self, permit: Permit, *, failed: bool, seconds: float | None = None) -> None:
+        """Record how a permitted call ended."""
+        raise NotImplementedError
+
+    def _change(self, reason: str, action: Callable[[float], Any]) -> Any:
+        raise NotImplementedError
+
+    def can_execute(self) -> bool:
+        """Whether a call may be made; follow it with `record_success` or `record_failure`.
+
+        Or with one call through the breaker: it uses the leave that was given here. An outcome
+        may be recorded elsewhere, too: it then settles the oldest probe that was given by hand.
+        """
+        permit = self.admit()
+        if permit is None:
+            return False
+        with self._lock:
+            if self._by_hand is None:
+                self._by_hand = Leaves()
+            leaves = self._by_hand
+        leaves.give(permit)
+        return True
+
+    def record_success(self, seconds: float | None = None) -> None:
+        """Record that a call made by hand went well; ``seconds`` is how long it took."""
+        self._settle_by_hand(failed=False, seconds=seconds)
+
+    def record_failure(self, seconds: float | None = None) -> None:
+        """Record that a call made by hand failed; ``seconds`` is how long it took."""
+        self._settle_by_hand(failed=True, seconds=seconds)
+
+    def force_open(self) -> None:
+        """Refuse every call until told otherwise."""
+        self._change("by hand", self.circuit.force_open)
+
+    def disable(self) -> None:
+        """Admit every call and count nothing until told otherwise."""
+        self._change("by hand", self.circuit.disable)
+
+    def metrics_only(self) -> None:
+        """Admit every call, go on counting, and say in `would_be` what it would do."""
+        self._change("by hand", self.circuit.measure_only)
+
+    def trip(self) -> None:
+        """Open now, for the usual time."""
+        self._change("by hand", lambda now: self.circuit.trip(now, ambient.chance()))
+
+    def close(self) -> None:
+        """Close now: whoever says so has seen it work."""
+        self._change("seen to work", self.circuit.close)
+
+    def reset(self) -> None:
+        """Close now and forget what was counted."""
+        self._change("by hand", self.circuit.reset)
+
+    def probe_now(self) -> None:
+        """Be half-open now: the next calls are probes."""
+        self._change("by hand", self.circuit.half_open)
+
+    def _leave_in_hand(self) -> Permit | None:
+        permit = None if self._by_hand is None else self._by_hand.claim()
+        return permit if permit is not None and permit.era == self.circuit.era else None
+
+    def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
+        permit = self._given_by_hand() or Permit(self.circuit.era)
+        self.settle(permit, failed=failed, seconds=seconds)
+
+    def _given_by_hand(self) -> Permit | None:
+        """The leave given in this context, or else the oldest probe given in another."""
+        leaves = self._by_hand
+        return None if leaves is None else leaves.claim() or leaves.claim_any(self._stands)
+
+    def _stands(self, permit: Permit) -> bool:
+        with self._lock:
+            return self.circuit.stands(permit, ambient.now())

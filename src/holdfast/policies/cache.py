@@ -29,7 +29,7 @@ from holdfast.policies.cache_key import key_of
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Park, Step
 from holdfast.policies.flights import Flight, may_wait, waited
-from holdfast.policies.matching import Condition, compile_condition, every_leaf
+from holdfast.policies.matching import Condition, compile_condition, every_leaf, refuse_empty
 from holdfast.policies.policy import Policy
 from holdfast.policies.scope import Scope
 from holdfast.policies.ticket import Ticket
@@ -103,6 +103,7 @@ class Cache(Policy):
         self.max_entries = max_entries
         self.name = name
         self._key = key
+        refuse_empty("on", on)
         self._matches = compile_condition("on", on)
         self._shelf = Shelf(seconds, stale_if_error or 0.0, max_entries)
         self._flights: dict[Hashable, Flight] = {}

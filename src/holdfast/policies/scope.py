@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from holdfast.errors import DeadlineExceededError
 from holdfast.policies import checks
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 
@@ -140,7 +141,7 @@ _blocks: ContextVar[tuple[tuple[Scope, Token[Scope | None]], ...]]
 _blocks = ContextVar("holdfast_deadlines", default=())
 
 
-class Deadline:
+class Deadline(Sealed):
     """A moment by which work must have ended, inherited by every call inside it.
 
     Use it as a block: pipelines inside interrupt what would outlast it, start
@@ -155,7 +156,18 @@ class Deadline:
 
     __slots__ = ("at",)
 
+    settings = frozenset({"at"})
+
     def __init__(self, at: float) -> None:
+        """Take the moment.
+
+        Args:
+            at: monotonic seconds.
+
+        Raises:
+            BadInputError: it is not a number.
+        """
+        checks.number("at", at, unit="seconds", finite=False)
         self.at = at
         """Monotonic seconds."""
 

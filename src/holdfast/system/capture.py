@@ -1,12 +1,13 @@
 """Makes plain data of an exception while it is there: what it was, and what it means.
 
 - Nothing of the exception, its frames or its arguments stays alive in it.
-- Secrets are taken out before anything is kept.
+- Secrets are taken out before anything is kept, and what cannot be printed is replaced.
 - Frames of Holdfast itself are left out: they say nothing about the error.
 """
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from holdfast.system.classification import classify
 from holdfast.text import printable
 
 LONGEST_MESSAGE = 2_000
-"""Characters kept of a message."""
+"""Characters kept of a message: its beginning and its end."""
 LONGEST_TRACEBACK = 8_000
 """Characters kept of a traceback: its end, where the error is."""
 FRAMES = 5
@@ -84,7 +85,12 @@ def name_of(fn: Any) -> str:
     while hasattr(inner, "func"):
         inner = inner.func
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
-    return printable(str(name).rpartition("<locals>.")[2])[:200]
+    return _shown(str(name)[-400:])
+
+
+@functools.lru_cache(maxsize=1_000)
+def _shown(name: str) -> str:
+    return printable(name.rpartition("<locals>.")[2])[:200]
 
 
 def _is_ours(module: str) -> bool:
@@ -96,8 +102,13 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001  # a broken __str__ of a stranger's exception
         return "(its message cannot be read)"
-    # Cut before it is scrubbed, so that a message of megabytes costs little; and again after.
-    return scrub(_cut(text, 2 * LONGEST_MESSAGE))[:LONGEST_MESSAGE]
+    if len(text) <= 2 * LONGEST_MESSAGE:
+        return _cut(scrub(printable(text)))
+    # Cut before it is scrubbed, so that a message of megabytes costs little; and so far from what
+    # is kept that no half of a secret is.
+    head = scrub(printable(text[: 2 * LONGEST_MESSAGE]))
+    tail = scrub(printable(text[-2 * LONGEST_MESSAGE :]))
+    return _cut(f"{head}{tail}")
 
 
 def _traceback(error: BaseException) -> str | None:
@@ -107,11 +118,12 @@ def _traceback(error: BaseException) -> str | None:
         lines = traceback.format_exception(type(error), error, error.__traceback__, limit=-20)
     except Exception:  # noqa: BLE001  # what a stranger's exception does when it is printed
         return None
-    return scrub("".join(lines)[-2 * LONGEST_TRACEBACK :])[-LONGEST_TRACEBACK:]
+    told = printable("".join(lines)[-2 * LONGEST_TRACEBACK :])
+    return scrub(told)[-LONGEST_TRACEBACK:]
 
 
-def _cut(text: str, length: int) -> str:
-    if len(text) <= length:
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST_MESSAGE:
         return text
-    half = length // 2
+    half = LONGEST_MESSAGE // 2 - 3
     return f"{text[:half]} ... {text[-half:]}"

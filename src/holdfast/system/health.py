@@ -1,36 +1,39 @@
 """How the system is, as plain data, fast enough to be asked at every scrape.
 
-A breaker that is closed and has no failure on record is told from one attribute, without its lock.
+A breaker that admits every call or none is told without its lock: nothing is due in it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdfast.machines.permits import CircuitState
 from holdfast.policies.breaker import CircuitBreaker
+from holdfast.ports import ambient
 
 _WELL = (CircuitState.CLOSED, CircuitState.DISABLED, CircuitState.METRICS_ONLY)
-_QUIET: Mapping[str, Any] = {
-    "state": "closed",
-    "failure_count": 0,
-    "success_count": 0,
-    "retry_after": 0.0,
-}
 
 
 def breaker_health(breaker: CircuitBreaker) -> dict[str, Any]:
-    """One breaker: name, state, failures in a row, good probes, seconds until the next probe."""
-    if breaker.circuit.quiet is not None:
-        return {"name": breaker.name, **_QUIET}
-    told = breaker.snapshot()
+    """One breaker: name, state, failures in a row, good probes, seconds until the next probe.
+
+    The seconds are None where only a hand can admit one.
+    """
+    circuit = breaker.circuit
+    if circuit.admits is not None:
+        state, after = circuit.last_state, 0.0
+    elif (left := circuit.open_until - ambient.now()) > 0:
+        state, after = circuit.last_state, left
+    else:
+        state, after = breaker.state, breaker.retry_after
     return {
         "name": breaker.name,
-        "state": str(told["state"]),
-        "failure_count": told["failures"],
-        "success_count": breaker.circuit.good_probes,
-        "retry_after": told["retry_after"],
+        "state": str(state),
+        "failure_count": circuit.failures,
+        "success_count": circuit.good_probes,
+        "retry_after": None if after == math.inf else after,
     }
 
 

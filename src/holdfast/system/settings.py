@@ -48,7 +48,8 @@ class RetrySettings:
             BadInputError: naming the field, its value and what is right.
         """
         checks.whole("max_attempts", self.max_attempts, at_least=1)
-        checks.number("budget_ratio", self.budget_ratio or 0.0, at_least=0, at_most=10)
+        if self.budget_ratio is not None:
+            checks.number("budget_ratio", self.budget_ratio, at_least=0, at_most=10)
         checks.whole("budget_floor", self.budget_floor, at_least=0)
         self.backoff()
 
@@ -154,6 +155,10 @@ class SystemSettings:
         checks.whole("degraded_attempts", self.degraded_attempts, at_least=0)
         checks.flag("recover", self.recover)
         checks.flag("integrations", self.integrations)
+        for name, kind in _PARTS.items():
+            checks.instance(name, getattr(self, name), kind, optional=False)
+        a_table("circuit_breaker", self.circuit_breaker)
+        a_table("pipelines", self.pipelines)
         if "name" in self.circuit_breaker:
             raise BadInputError("circuit_breaker.name must not be given: each has its own")
         build(
@@ -245,4 +250,4 @@ def settings_from(source: Source, names: Mapping[str, Any] | None = None) -> Sys
     except BadInputError as error:
         told = str(error)
         named = told.split(" ", 1)[0] in _OWN
-        raise BadInputError(at("system", told) if named else told) from None
+        raise BadInputError(f"system.{told}" if named else told) from None
