@@ -448,7 +448,7 @@ def test_threads_lose_nothing():
                 if number % 50 == 0:
                     analytics.generate_report()
                     list(analytics.error_history)
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:
             troubles.append(error)
 
     interval = sys.getswitchinterval()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from holdfast.apps.exits import Exit
-from holdfast.apps.history_report import report_of
 from holdfast.errors import BadInputError
 from holdfast.text import printable
 
@@ -114,7 +113,7 @@ def report(given: str | None, since: str | None, form: str, output: Path | None)
     from holdfast.telemetry.report import render
 
     with opened(given) as history:
-        told = report_of(history, moment(since))
+        told = history.report(moment(since))
     if form == "table":
         from rich.console import Console
 
