@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from benchmarks import comfyui_runs, engine
-from benchmarks.measure import Race, machine, markdown, table, write_json
+from benchmarks.measure import Race, machine, markdown, sizes_table, table, write_json
 from benchmarks.peers.__main__ import races as peer_races
 from benchmarks.peers.catalogue import ADAPTERS, absence, load, version
 
@@ -27,33 +27,33 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     print("  ".join(f"{name} {value}" for name, value in machine().items()))
     run: list[Race] = []
+    sizes: dict[str, float] = {}
     if arguments.only in (None, "engine"):
-        run += _engine()
+        run += engine.run()
+        sizes = engine.sizes()
+        _tell_engine(run, sizes)
     if arguments.only in (None, "peers"):
         run += _peers()
     if arguments.only in (None, "comfyui"):
         asyncio.run(comfyui_runs.runs())
     if arguments.markdown is not None:
         told = ", ".join(f"{name} {value}" for name, value in machine().items())
-        tables = "\n\n".join(markdown(each) for each in run)
+        tables = "\n\n".join([*map(markdown, run), sizes_table(sizes)]).rstrip()
         arguments.markdown.write_text(f"Measured on {told}.\n\n{tables}\n", encoding="utf-8")
     if arguments.write is not None:
-        write_json(run, arguments.write)
+        write_json(run, sizes, arguments.write)
         print(f"\nwritten to {arguments.write}")
 
 
-def _engine() -> list[Race]:
-    races = engine.run()
+def _tell_engine(races: list[Race], sizes: dict[str, float]) -> None:
     for each in races:
         print(f"\n{table(each)}", flush=True)
-    print("\nMemory per object")
-    sizes = dict(engine.memory())
+    print("\nMemory per object (bytes), and import (milliseconds)")
     for name, size in sizes.items():
-        print(f"  {name:<44} {size:>10,.0f} bytes")
+        print(f"  {name:<44} {size:>10,.0f}")
     print("\nGoals")
-    for line in engine.goals(races, sizes["CircuitBreaker"], engine.import_milliseconds()):
+    for line in engine.goals(races, sizes):
         print(line)
-    return races
 
 
 def _peers() -> list[Race]:

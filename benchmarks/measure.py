@@ -18,7 +18,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
@@ -110,9 +110,17 @@ def markdown(race: Race) -> str:
     return "\n".join(lines)
 
 
-def write_json(races: Iterable[Race], path: Path) -> None:
+def sizes_table(sizes: Mapping[str, float]) -> str:
+    """What objects weigh and the import takes, as a Markdown table; empty without sizes."""
+    if not sizes:
+        return ""
+    rows = "\n".join(f"| {name} | {size:,.0f} |" for name, size in sizes.items())
+    return f"### Memory and import\n\n| | bytes, or milliseconds |\n| --- | ---: |\n{rows}"
+
+
+def write_json(races: Iterable[Race], sizes: Mapping[str, float], path: Path) -> None:
     """Write the figures with the machine they were measured on."""
-    record = {"machine": machine(), "races": [asdict(race) for race in races]}
+    record = {"machine": machine(), "races": [asdict(race) for race in races], "sizes": dict(sizes)}
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

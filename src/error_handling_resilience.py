@@ -167,7 +167,7 @@ class CircuitBreaker(holdfast.CircuitBreaker):
 
     def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
         # In the original, whatever is recorded while half-open is a probe.
-        permit = self._taken_by_hand()
+        permit = self._given_by_hand()
         if permit is None and self.state is CircuitState.HALF_OPEN:
             permit = self.admit()
         self.settle(permit or Permit(self.circuit.era), failed=failed, seconds=seconds)

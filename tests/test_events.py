@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from holdfast.errors import BadInputError
 from holdfast.events import CallSucceeded, Event, Hub, Subscription, hub, kinds, listen
 from holdfast.policies.retry import Retry
 
@@ -142,3 +143,10 @@ def test_events_are_frozen_small_and_hold_plain_data(kind):
              "int | None"}  # fmt: skip
     assert {str(field.type) for field in dataclasses.fields(kind)} <= plain
     assert [field.name for field in dataclasses.fields(kind)][:2] == ["policy", "at"]
+
+
+@pytest.mark.parametrize("listener", [None, "print", 5])
+def test_what_cannot_be_called_cannot_listen(listener):
+    with pytest.raises(BadInputError, match=r"^listener must be a function"):
+        listen(listener)
+    assert not hub.active

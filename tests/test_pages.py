@@ -54,6 +54,7 @@ def surroundings():
     return everything | {
         "breaker": holdfast.CircuitBreaker("api"),
         "holdfast": holdfast,
+        "system": holdfast.ErrorHandlingSystem(),
         "error": ConnectionRefusedError("refused"),
         "error_info": holdfast.capture(ConnectionRefusedError("refused")),
         "paint": lambda what: f"a picture of {what}",
@@ -82,7 +83,7 @@ def test_a_piece_runs(code, server, tmp_path, monkeypatch):
 
 def run(code):
     compiled = compile(code, "<page>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    waits = any(word in code for word in ("comfyui", "httpx", "stores"))
+    waits = any(word in code for word in ("comfyui", "httpx", "stores", "history"))
     names = {"__name__": "__main__"} | surroundings()
     if waits:
         perform(compiled, names)

@@ -46,7 +46,7 @@ def main() -> None:
         print(f"\n{table(each)}", flush=True)
         run.append(each)
     if arguments.write is not None:
-        write_json(run, arguments.write)
+        write_json(run, {}, arguments.write)
         print(f"\nwritten to {arguments.write}")
 
 

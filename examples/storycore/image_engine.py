@@ -10,7 +10,6 @@ from pathlib import Path
 
 # In StoryCore's own tree: from src.error_handling_resilience import ErrorHandlingSystem
 from error_handling_resilience import ErrorHandlingSystem
-
 from holdfast.comfyui import ComfyUI, Limits, Workflow
 from holdfast.comfyui.standin import StandIn, StandInConfig
 

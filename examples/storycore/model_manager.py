@@ -12,7 +12,6 @@ import aiohttp
 
 # In StoryCore's own tree: from src.error_handling_resilience import ErrorHandlingSystem
 from error_handling_resilience import ErrorHandlingSystem
-
 from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 
 

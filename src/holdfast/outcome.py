@@ -7,7 +7,7 @@ for one, `Report` rests on the exception of the caller who did not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar, final
+from typing import Generic, NoReturn, TypeVar, final
 
 from holdfast.errors import RejectedError
 from holdfast.text import printable
@@ -112,15 +112,43 @@ class Outcome(Generic[T_co]):
         value, error = self.value, self.error
         if error is None:
             return value  # type: ignore[return-value]
-        if isinstance(error, RejectedError):
-            # It may be shared by all calls that were refused in the same moment.
-            error = error.fresh()
         # Or this frame and the error would keep each other alive.
         del self
         try:
             raise error
         finally:
             del error
+
+
+class Refusal(Outcome[NoReturn]):
+    """The end of all calls that were refused in the same moment. Each look has an error of its own.
+
+    What is raised gathers frames, notes and what it was raised beside, and keeps them alive.
+    """
+
+    __slots__ = ("_pattern",)
+
+    _pattern: RejectedError
+
+    def __init__(self, error: RejectedError, steps: tuple[str, ...]) -> None:
+        super().__init__(error=error, steps=steps)
+
+    @property
+    def error(self) -> RejectedError:
+        """Why it was refused: a new object at each look."""
+        return self._pattern.fresh()
+
+    @error.setter
+    def error(self, pattern: RejectedError) -> None:
+        object.__setattr__(self, "_pattern", pattern)
+
+    @property
+    def ok(self) -> bool:
+        """There is no result."""
+        return False
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 def describe(error: BaseException) -> str:

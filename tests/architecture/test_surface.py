@@ -14,9 +14,11 @@ import holdfast
 import holdfast.comfyui
 from holdfast import events
 from holdfast.apps.cli import cli
+from holdfast.apps.config_defaults import defaults
 from holdfast.apps.exits import Exit
 from holdfast.comfyui.failures import _ERRORS, FailureKind
 from holdfast.comfyui.standin.faults import KINDS
+from holdfast.system.settings import settings_from
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -54,13 +56,22 @@ def test_the_command_line_says_what_is_missing_without_its_extra():
 
 def test_every_option_and_exit_code_is_documented():
     text = (DOCS / "cli.md").read_text()
+    commands = dict(cli.commands)
     for name, command in cli.commands.items():
+        if isinstance(command, click.Group):
+            commands |= {f"{name} {sub}": each for sub, each in command.commands.items()}
+    for name, command in commands.items():
         assert f"holdfast {name}" in text
         for option in command.params:
             if isinstance(option, click.Option) and name != "demo":
                 assert option.opts[0] in text, f"{name} {option.opts[0]}"
     for code in Exit:
         assert re.search(rf"^\| {code.value} \|", text, re.MULTILINE), code
+
+
+def test_the_defaults_in_the_documentation_are_those_of_the_code():
+    assert (DOCS / "defaults.toml").read_text() == defaults()
+    settings_from(DOCS / "defaults.toml")
 
 
 def test_every_failure_and_fault_is_documented():

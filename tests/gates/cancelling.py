@@ -48,7 +48,7 @@ class CutShort:
             self._left -= 1
             try:
                 yield waits_for
-            except BaseException as error:  # noqa: BLE001  # it belongs to what is awaited
+            except BaseException as error:  # it belongs to what is awaited
                 go_on = partial(steps.throw, error)
             else:
                 go_on = partial(steps.send, None)

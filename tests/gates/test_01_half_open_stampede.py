@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+from functools import partial
 
 import pytest
 
@@ -131,6 +133,36 @@ def test_asked_by_hand_from_20_threads_it_says_yes_once(clock):
     breaker = about_to_probe(clock, 1)
 
     assert in_threads(*[breaker.can_execute] * CALLERS).count(True) == 1
+
+
+@probes
+def test_leave_taken_by_hand_serves_one_call_whoever_has_a_copy_of_it(clock, path, allowed):
+    breaker = about_to_probe(clock, allowed)
+    inside = Gauge()
+
+    async def probe():
+        with inside:
+            await asyncio.sleep(1)
+
+    async def main():
+        assert breaker.can_execute()
+        return await in_tasks(CALLERS, lambda: breaker.execute(probe))
+
+    results = clock.run(main())
+
+    assert inside.total == inside.peak == allowed
+    assert sum(isinstance(r, CircuitBreakerOpenError) for r in results) == CALLERS - allowed
+
+
+def test_leave_taken_by_hand_serves_one_of_20_threads_with_copies_of_it(clock):
+    breaker = about_to_probe(clock, 1)
+    assert breaker.can_execute()
+    contexts = [contextvars.copy_context() for _ in range(CALLERS)]
+    siege = Siege(breaker, CALLERS)
+
+    in_threads(*[partial(context.run, siege.thread) for context in contexts])
+
+    assert siege.inside.total == 1
 
 
 def test_each_good_probe_lets_in_one_more_until_it_closes(clock):

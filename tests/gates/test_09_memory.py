@@ -424,7 +424,19 @@ def test_results_that_are_not_accepted_are_free_before_the_next_attempt(clock, p
     assert seen[-1]() is None
 
 
-def test_a_refused_call_does_not_hold_its_callers(clock):
+def unwrapped(outcome):
+    outcome.unwrap()
+
+
+def raised_by_hand(outcome):
+    raise outcome.error
+
+
+ways_to_raise = pytest.mark.parametrize("raised", [unwrapped, raised_by_hand])
+
+
+@ways_to_raise
+def test_a_refused_call_does_not_hold_its_callers(clock, raised):
     """Rejections are cheap because they are shared; what raises one must not stay on it."""
     breaker = CircuitBreaker("api")
     breaker.trip()
@@ -433,7 +445,7 @@ def test_a_refused_call_does_not_hold_its_callers(clock):
     def caller():
         latents = Latents()
         held.append(weakref.ref(latents))
-        breaker.call_outcome(str).unwrap()
+        raised(breaker.call_outcome(str))
 
     for _ in range(3):
         with contextlib.suppress(Exception):
@@ -442,15 +454,16 @@ def test_a_refused_call_does_not_hold_its_callers(clock):
     assert [latents() for latents in held] == [None] * 3
 
 
-def test_rejections_that_are_shared_do_not_grow(clock):
+@ways_to_raise
+def test_rejections_that_are_shared_do_not_grow(clock, raised):
     breaker = CircuitBreaker("api")
     breaker.trip()
     depths = []
 
     for _ in range(3):
         try:
-            breaker.call_outcome(str).unwrap()
-        except Exception as error:  # noqa: BLE001  # whatever a rejection is
+            raised(breaker.call_outcome(str))
+        except Exception as error:  # whatever a rejection is
             depth, traceback = 0, error.__traceback__
             while traceback is not None:
                 depth, traceback = depth + 1, traceback.tb_next
@@ -465,3 +478,18 @@ def test_every_policy_alone_is_asked_here():
     public = {getattr(holdfast, name) for name in holdfast.__all__}
 
     assert asked == {kind for kind in public if isinstance(kind, type) and issubclass(kind, Policy)}
+
+
+def test_a_rejection_is_told_of_no_other_callers_trouble(clock):
+    breaker = CircuitBreaker("api")
+    breaker.trip()
+    try:
+        {}["one caller's trouble"]
+    except KeyError:
+        with contextlib.suppress(Exception):
+            raise breaker.call_outcome(str).error  # noqa: B904  # its context is the point
+
+    other = breaker.call_outcome(str).error
+
+    assert (other.__context__, other.__traceback__) == (None, None)
+    assert other.retry_after == pytest.approx(60.0)

@@ -61,7 +61,7 @@ class Work:
 async def final_async(pipeline, fn):
     try:
         await pipeline.execute(fn)
-    except Exception as error:  # noqa: BLE001  # its type is the question
+    except Exception as error:  # its type is the question
         return error
     return None
 
@@ -69,7 +69,7 @@ async def final_async(pipeline, fn):
 def final(pipeline, fn):
     try:
         pipeline.call(fn)
-    except Exception as error:  # noqa: BLE001  # its type is the question
+    except Exception as error:  # its type is the question
         return error
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 
 import pytest
@@ -254,3 +255,39 @@ def test_an_empty_stream_is_empty(clock, path, colour):
 def test_what_is_no_generator_function_is_no_stream(fn):
     with pytest.raises(BadInputError, match="generator"):
         Pipeline().stream(fn)
+
+
+@contextlib.contextmanager
+def block():
+    yield 1
+
+
+@contextlib.asynccontextmanager
+async def block_later():
+    yield 1
+
+
+class Blocks:
+    @contextlib.contextmanager
+    def block(self):
+        yield 1
+
+
+@policies
+@pytest.mark.parametrize(
+    "fn",
+    [block, block_later, Blocks().block, functools.partial(block)],
+    ids=["sync", "async", "method", "partial"],
+)
+def test_what_makes_a_context_manager_is_refused_because_its_block_would_be_bare(make, fn):
+    with pytest.raises(BadInputError, match="context manager, whose block no policy would protect"):
+        make()(fn)
+
+
+def test_what_looks_like_it_and_is_not_is_protected():
+    @functools.wraps(block)
+    def entered():
+        with block() as value:
+            return value
+
+    assert Retry()(entered)() == 1

@@ -9,7 +9,22 @@ from unittest import mock
 
 import pytest
 
-from holdfast import Backoff, BadInputError, Bulkhead, CircuitBreaker, Pipeline, Retry, Timeout
+from holdfast import (
+    AdaptiveThrottle,
+    Backoff,
+    BadInputError,
+    Bulkhead,
+    Cache,
+    CircuitBreaker,
+    Hedge,
+    Pipeline,
+    RateLimitedError,
+    RateLimiter,
+    Registry,
+    Retry,
+    RetryBudget,
+    Timeout,
+)
 
 
 class Job:
@@ -271,3 +286,89 @@ def test_what_cannot_be_called_is_refused(value):
     else:
         with pytest.raises(BadInputError):
             Retry()(value)
+
+
+# A function that looks sync and returns an awaitable is found out at its first call. ------------
+
+
+def later(value=1):
+    async def work():
+        await asyncio.sleep(0)
+        return value
+
+    return lambda: work()  # noqa: PLW0108
+
+
+@pytest.mark.parametrize("inside", [Retry(), Hedge(after=5)], ids=["hot path", "flows"])
+async def test_a_function_that_turns_out_async_takes_one_turn_of_the_rate_a_call(inside):
+    limiter = RateLimiter(10, per=1000, burst=10)
+    fn = Pipeline(limiter, inside)(later())
+
+    assert [await fn() for _ in range(10)] == [1] * 10
+
+    assert int(limiter.available) == 0
+    with pytest.raises(RateLimitedError):
+        await fn()
+
+
+@pytest.mark.parametrize("outside", [Retry(), Hedge(after=5)], ids=["hot path", "flows"])
+async def test_so_it_does_inside_a_race_and_a_retry(outside):
+    limiter = RateLimiter(10, per=1000, burst=10)
+    fn = Pipeline(outside, limiter)(later())
+
+    assert [await fn() for _ in range(10)] == [1] * 10
+
+
+async def test_a_function_that_turns_out_async_is_one_miss_and_then_hits():
+    cache, made = Cache(60), []
+    work = later()
+    fn = cache(lambda: made.append(1) or work())
+
+    assert [await fn() for _ in range(3)] == [1, 1, 1]
+
+    told = cache.snapshot()
+    assert (told["misses"], told["hits"], len(made)) == (1, 2, 1)
+
+
+async def test_a_function_that_turns_out_async_counts_once_with_hedge_budget_and_throttle():
+    budget, throttle = RetryBudget(0.5, floor=0), AdaptiveThrottle(minimum=0)
+    hedge = Hedge(after=5, budget=budget)
+    fn = Pipeline(hedge, throttle)(later())
+
+    for _ in range(4):
+        await fn()
+
+    assert hedge.snapshot()["calls"] == 4
+    assert budget.snapshot()["balance"] == pytest.approx(2.0)
+    assert throttle.probability == 0.0
+
+
+async def test_what_it_returned_first_is_used_and_nothing_is_called_twice():
+    calls = []
+    work = later()
+    fn = Pipeline(Hedge(after=5), Timeout(9))(lambda: calls.append(1) or work())
+
+    assert [await fn() for _ in range(3)] == [1, 1, 1]
+
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_static_method_is_protected_and_stays_one(named):
+    pipeline = stack()
+    if named:
+        pipeline = Registry().add(pipeline)
+
+    class Client:
+        @pipeline
+        @staticmethod
+        def add(one, two):
+            return one + two
+
+        @pipeline
+        @staticmethod
+        async def add_later(one, two):
+            return one + two
+
+    assert Client().add(1, 2) == Client.add(1, 2) == 3
+    assert await Client().add_later(1, 2) == 3

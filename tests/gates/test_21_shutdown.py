@@ -247,3 +247,43 @@ def test_in_flight_counts_calls_of_both_colours_and_paths(clock, path):
 
     assert seen == [1, 2, 2]
     assert pipeline.in_flight == 0
+
+
+def test_a_sync_call_that_is_left_begins_no_further_attempt(clock, path):
+    pipeline, calls = Pipeline(Retry(max_attempts=5, backoff=Backoff.fixed(10))), []
+
+    def fails():
+        calls.append(1)
+        if len(calls) == 2:
+            assert pipeline.close(0).left == 1
+        raise ConnectionError
+
+    outcome = pipeline.call_outcome(fails)
+
+    assert len(calls) == outcome.attempts == 2
+    assert type(outcome.error) is ConnectionError
+    assert "the pipeline is closed" in outcome.steps[-1]
+
+
+@pytest.mark.parametrize("asleep", [True, False])
+def test_nor_does_one_that_slept_meanwhile(path, asleep):
+    pipeline, calls = Pipeline(Retry(max_attempts=5, backoff=Backoff.fixed(0.3))), []
+
+    def fails():
+        calls.append(1)
+        raise ConnectionError
+
+    def close():
+        while not calls:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        return pipeline.close(0.0 if asleep else 5.0)
+
+    outcome, closed = in_threads(lambda: pipeline.call_outcome(fails), close)
+
+    if asleep:
+        assert (len(calls), closed.left) == (1, 1)
+        assert isinstance(outcome.error, RejectedError)
+        assert len(outcome.history) == 1
+    else:
+        assert (len(calls), closed.finished) == (5, 1)  # while it is waited for, it may go on

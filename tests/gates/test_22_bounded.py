@@ -120,7 +120,7 @@ def test_places_asked_for_by_hand_and_forgotten_do_not_pile_up(clock):
         breaker.can_execute()
         clock.advance(0.01)
 
-    assert grown(ask, 3_000) < 20_000
+    assert grown(ask, 3_000) < 60_000  # all of them would be a million
 
 
 def test_limits_of_ever_new_lengths_do_not_pile_up(clock):

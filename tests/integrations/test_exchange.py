@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from holdfast import Hedge, Outcome, Pipeline, RejectedError, Retry
-from holdfast.errors import CircuitBreakerOpenError, ErrorCategory
+from holdfast.errors import BadInputError, CircuitBreakerOpenError, ErrorCategory
 from holdfast.integrations.exchange import (
     FAILED_STATUSES,
     CallersOwnError,
@@ -206,3 +206,20 @@ def test_what_may_be_repeated(method, headers, in_memory, right):
 )
 def test_a_body_is_small_only_if_it_says_so(length, right):
     assert is_small({"Content-Length": length}) is right
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("retry_unsafe", "no"),
+        ("failed_statuses", [500.5]),
+        ("failed_statuses", [True]),
+        ("failed_statuses", [99]),
+        ("failed_statuses", [600]),
+        ("failed_statuses", "500"),
+        ("failed_statuses", 500),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused_by_name(field, value):
+    with pytest.raises(BadInputError, match=f"^{field} must be"):
+        Protection(Retry(), **{field: value})

@@ -549,3 +549,20 @@ def test_one_path_given_as_a_text_is_refused_rather_than_taken_as_letters():
 
 async def hanging_app(scope, receive, send):
     await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("exempt", b"/x"),
+        ("exempt", [1]),
+        ("exempt", None),
+        ("exempt", 5),
+        ("deadline_header", 5),
+        ("deadline_header", ""),
+        ("cancel_on_disconnect", "no"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused_by_name(field, value):
+    with pytest.raises(BadInputError, match=f"^{field} must be"):
+        ResilienceMiddleware(hanging_app, Bulkhead(1), **{field: value})

@@ -664,3 +664,19 @@ def test_no_setting_is_not_a_number():
     for setting in ("seconds", "idle"):
         told = refusal(search({"type": "timeout", setting: math.nan}))
         assert told.startswith(f"pipelines.search.policies[0].{setting} must be above 0")
+
+
+@pytest.mark.parametrize("named", [{"breaker": "b"}, {}], ids=["by name", "by the pipeline's"])
+def test_a_change_to_a_breaker_that_has_a_table_of_its_own_is_refused_beside_a_profile(named):
+    table = {
+        "breakers": {"b": {"failure_threshold": 3}},
+        "pipelines": {"b": {"profile": "rpc", "failure_threshold": 9} | named},
+    }
+    with pytest.raises(BadInputError, match=r"pipelines\.b\.failure_threshold must be given in"):
+        parse(table)
+
+
+def test_a_number_of_400_digits_is_refused_by_its_path():
+    table = {"pipelines": {"p": {"policies": [{"type": "timeout", "seconds": 10**400}]}}}
+    with pytest.raises(BadInputError, match=r"policies\[0\]\.seconds must be above 0"):
+        parse(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 
 import pytest
 
@@ -201,3 +202,29 @@ def test_closed_in_a_loop_it_stays_closed_too(clock):
     handle.switch(attempts(2))
     with pytest.raises(RejectedError, match="closed"):
         handle.call(lambda: 1)
+
+
+def test_a_closing_in_the_middle_of_a_switch_leaves_no_pipeline_open():
+    closing = threading.Thread(target=lambda: handle.close(0))
+
+    class Watched(NamedPipeline):
+        """Is closed by another thread just after a switch has asked whether it is closed."""
+
+        @property
+        def _closed(self):
+            told = NamedPipeline._closed.__get__(self)
+            if not told and closing.ident is None and hasattr(self, "_lock"):
+                closing.start()
+                closing.join(0.2)
+            return told
+
+        @_closed.setter
+        def _closed(self, value):
+            NamedPipeline._closed.__set__(self, value)
+
+    handle = Watched("x", Pipeline())
+    handle.switch(Pipeline())
+    closing.join()
+
+    with pytest.raises(RejectedError):
+        handle.call(int)

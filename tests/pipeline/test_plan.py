@@ -19,7 +19,7 @@ def test_the_five_classic_policies_have_one():
     breaker, bulkhead, budget = CircuitBreaker(), Bulkhead(3), RetryBudget()
     known = plan([Timeout(30), Retry(budget=budget), breaker, bulkhead, Timeout(5)])
     assert known is not None
-    assert known.circuit is breaker.circuit
+    assert known.door is breaker.circuit.door
     assert (known.breaker, known.bulkhead, known.budget) == (breaker, bulkhead, budget)
     assert (known.limit, known.retries) == (5.0, True)
 
@@ -27,7 +27,7 @@ def test_the_five_classic_policies_have_one():
 def test_without_policies_of_a_kind_there_is_nothing_to_look_at():
     known = plan([])
     assert known is not None
-    assert known.circuit.quiet is not None
+    assert known.door.quiet is not None
     assert (known.breaker, known.bulkhead, known.budget) == (None, None, None)
     assert (known.limit, known.retries) == (None, False)
 

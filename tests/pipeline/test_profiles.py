@@ -369,3 +369,22 @@ def _told(value):
         case int() | float():
             return f"{value:g}"
     return value.__name__.replace("_or_", ", ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_attempts", True),
+        ("max_attempts", 1.0),
+        ("max_attempts", 0),
+        ("backoff", 5),
+        ("on", "everything"),
+        ("on", []),
+        ("max_queue", -1),
+        ("max_wait", -1.0),
+    ],
+)
+def test_what_would_drop_or_hide_a_part_is_refused(field, value):
+    settings = {"max_attempts": 1, "max_concurrent": None} | {field: value}
+    with pytest.raises(BadInputError, match=f"^{field} must "):
+        Profile.rpc.but(**settings)

@@ -554,3 +554,25 @@ def test_a_sync_function_that_turns_out_async_is_awaited(clock):
         return await fn()
 
     assert clock.run(main()) == "done"
+
+
+def test_what_failed_is_gone_before_the_next_call_begins():
+    """At a failure the next call begins at once, in the memory of the one that failed."""
+    held, seen = [], []
+
+    class Buffer:
+        pass
+
+    def work():
+        if held:
+            seen.append(held[0]())
+            return "done"
+        buffer = Buffer()
+        held.append(weakref.ref(buffer))
+        raise OSError
+
+    for _ in range(20):
+        held.clear()
+        assert Hedge(after=60.0, on=OSError).call(work) == "done"
+
+    assert seen == [None] * 20

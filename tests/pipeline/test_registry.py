@@ -410,6 +410,63 @@ def test_a_breaker_learns_to_judge_results_at_a_reload(clock):
     assert breaker_of(handle).state is CircuitState.OPEN
 
 
+def ways_around(breaker):
+    """Pipelines made by hand around a breaker before its settings change, and the breaker alone."""
+    stacked, bare = Pipeline(Timeout(50), Retry(max_attempts=1), breaker), Pipeline(breaker)
+    return {
+        "call": lambda fn: Pipeline.call(stacked, fn),
+        "decorated": lambda fn: stacked(fn)(),
+        "async": lambda fn: asyncio.run(stacked.execute(fn)),
+        "async, no limit": lambda fn: asyncio.run(bare.execute(fn)),
+        "alone": breaker.call,
+    }
+
+
+@pytest.mark.parametrize("way", ["call", "decorated", "async", "async, no limit", "alone"])
+def test_a_reload_reaches_pipelines_made_by_hand_around_the_breaker(clock, way):
+    registry = Registry()
+    registry.breaker("b", failure_threshold=2)
+    call = ways_around(registry.breaker("b"))[way]
+    assert call(lambda: "bad") == "bad"  # what a hot path looks at is decided by now
+    config = {"breakers": {"b": {"failure_threshold": 2, "failure_on_result": "@is_bad"}}}
+    registry.load(config, names={"is_bad": lambda value: value == "bad"})
+
+    for _ in range(2):
+        call(lambda: "bad")
+
+    assert registry.breaker("b").state is CircuitState.OPEN
+
+
+@pytest.mark.parametrize("way", ["call", "decorated", "async", "async, no limit", "alone"])
+def test_a_breaker_learns_to_measure_at_a_reload(clock, way):
+    registry = Registry()
+    registry.breaker("b", failure_threshold=2)
+    call = ways_around(registry.breaker("b"))[way]
+    assert call(lambda: 1) == 1
+    slow = {"slow_rate": 0.5, "slow_seconds": 1.0, "window_calls": 4, "minimum_calls": 4}
+    registry.load({"breakers": {"b": slow}})
+
+    for _ in range(4):
+        call(lambda: clock.advance(2.0))
+
+    assert registry.breaker("b").state is CircuitState.OPEN
+
+
+def test_a_call_in_flight_at_such_a_reload_counts_once(clock):
+    registry = Registry()
+    breaker = registry.breaker("b", failure_threshold=3)
+    pipeline = Pipeline(breaker)
+
+    def reload_and_fail():
+        config = {"breakers": {"b": {"failure_threshold": 3, "failure_on_result": "@is_bad"}}}
+        registry.load(config, names={"is_bad": bool})
+        raise ConnectionError
+
+    pipeline.call_outcome(reload_and_fail)
+
+    assert breaker.snapshot()["failures"] == 1
+
+
 def test_what_has_not_changed_is_the_very_same_object():
     registry = Registry()
     kept = [
@@ -645,3 +702,24 @@ def test_a_snapshot_has_every_budget_and_a_pipelines_own():
     assert told["budgets"]["shared"]["ratio"] == 0.5
     assert told["pipelines"]["a"]["policies"]["1. Retry"]["budget"]["name"] == "shared"
     assert "budget" in str(told["pipelines"]["b"])
+
+
+@pytest.mark.parametrize("dropped_by", ["hand", "reload"])
+@pytest.mark.parametrize("back_by", ["get", "add"])
+def test_a_name_that_comes_back_is_the_handle_that_somebody_still_has(dropped_by, back_by):
+    registry = Registry()
+    registry.load(table(a=retrying(2)))
+    handle = registry.get("a")
+    if dropped_by == "hand":
+        registry.remove("a")
+    else:
+        registry.load(table())
+
+    back = registry.get("a", plain) if back_by == "get" else registry.add(plain("a"))
+
+    assert back is handle
+    assert breaker_of(handle).name == "a"
+    if back_by == "get":
+        registry.load(table(a=retrying(4)))
+        assert registry.get("a") is handle
+        assert handle.call_outcome(fails).attempts == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import math
 import threading
@@ -425,6 +426,64 @@ def test_a_probe_that_failed_by_hand_opens_it_again(clock):
     assert policy.state is OPEN
 
 
+def elsewhere(action, *arguments):
+    """In another context than this one, as another task or thread has it."""
+    return contextvars.Context().run(action, *arguments)
+
+
+def half_open_one(clock, **chosen):
+    policy = breaker(**chosen)
+    policy.trip()
+    clock.advance(20.0)
+    return policy
+
+
+def test_a_probe_asked_for_in_one_task_may_be_answered_in_another(clock):
+    policy = half_open_one(clock)
+    assert elsewhere(policy.can_execute)
+    elsewhere(policy.record_success)
+    assert policy.state is CLOSED
+
+    policy = half_open_one(clock)
+    assert elsewhere(policy.can_execute)
+    elsewhere(policy.record_failure)
+    assert policy.state is OPEN
+
+
+def test_answers_from_elsewhere_settle_each_probe_once_the_oldest_first(clock):
+    policy = half_open_one(clock, half_open_max_calls=2, success_threshold=3, probe_seconds=50.0)
+    assert elsewhere(policy.can_execute)
+    clock.advance(10.0)
+    assert elsewhere(policy.can_execute)
+
+    policy.record_success()
+    clock.advance(45.0)
+
+    assert policy.circuit.snapshot(clock.now()).probes == 1  # the younger one
+    for _ in range(3):
+        policy.record_success()
+    assert policy.state is HALF_OPEN
+
+
+def test_an_answer_from_elsewhere_is_not_spent_on_a_probe_that_has_expired(clock):
+    policy = half_open_one(clock, probe_seconds=50.0)
+    assert elsewhere(policy.can_execute)
+    clock.advance(50.0)
+    assert elsewhere(policy.can_execute)
+    policy.record_success()
+    assert policy.state is CLOSED
+
+
+def test_an_answer_of_an_earlier_era_settles_no_probe_of_another(clock):
+    policy = breaker()
+    assert policy.can_execute()
+    policy.trip()
+    clock.advance(20.0)
+    assert elsewhere(policy.can_execute)
+    policy.record_failure()
+    assert policy.state is HALF_OPEN
+
+
 @pytest.mark.parametrize(
     ("order", "state", "admits"),
     [("force_open", "forced_open", False), ("disable", "disabled", True), ("trip", "open", False),
@@ -719,3 +778,15 @@ def test_what_is_forced_open_is_told_without_an_infinity():
     policy = breaker()
     policy.force_open()
     assert json.loads(json.dumps(policy.snapshot(), allow_nan=False))["retry_after"] is None
+
+
+@pytest.mark.parametrize("field", ["window", "window_calls"])
+def test_a_window_without_a_rate_is_refused(field):
+    with pytest.raises(BadInputError, match=f"^{field} needs failure_rate or slow_rate"):
+        CircuitBreaker("api", **{field: 100})
+
+
+@pytest.mark.parametrize("field", ["timeout", "probe_seconds", "ramp_seconds", "slow_seconds"])
+def test_a_time_too_long_to_reckon_with_is_refused(field):
+    with pytest.raises(BadInputError, match=f"^{field} "):
+        CircuitBreaker("api", **{field: 10**400, "slow_rate": 0.5})

@@ -83,7 +83,7 @@ def test_settings_that_cannot_work_are_refused_by_name(build, words):
 
 
 def test_an_error_that_cannot_be_copied_is_refused():
-    class Odd(Exception):  # noqa: N818
+    class Odd(Exception):
         def __init__(self, one, two):
             super().__init__(f"{one}{two}")
 

@@ -97,3 +97,13 @@ def test_a_huge_value_does_not_make_a_huge_message():
     with pytest.raises(BadInputError) as raised:
         checks.label("name", "x" * 1_000_000)
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("value", [10**400, 10**5000], ids=["400", "5000"])
+def test_a_number_too_large_to_reckon_with_is_refused_like_any_other(value):
+    with pytest.raises(BadInputError, match=r"^rate must be above 0 and finite, got a number of "):
+        checks.number("rate", value, above=0)
+    with pytest.raises(BadInputError, match=r"^size must be"):
+        checks.whole("size", value, at_least=1)
+    with pytest.raises(BadInputError, match=r"^at must be"):
+        checks.number("at", value, finite=False)

@@ -27,7 +27,7 @@ def fail(error):
 def caught(error):
     try:
         fail(error)
-    except Exception as found:  # noqa: BLE001
+    except Exception as found:
         return found
 
 
@@ -89,7 +89,7 @@ def test_a_note_replaces_an_earlier_one_of_the_same_mark():
 
 
 def test_an_error_that_takes_no_notes_stays_as_it_is():
-    class Strange(Exception):  # noqa: N818
+    class Strange(Exception):
         def __setattr__(self, name, value):
             raise AttributeError(name)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast import Cache, CircuitBreaker, Fallback, Retry
 from holdfast.errors import (
     BadInputError,
     BulkheadFullError,
@@ -18,6 +19,7 @@ from holdfast.errors import (
     QueueTimeoutError,
     RejectedError,
 )
+from holdfast.outcome import Err
 from holdfast.policies.matching import (
     any_leaf,
     categorise,
@@ -109,7 +111,8 @@ def test_our_own_deadline_is_a_timeout_like_any_other():
         (OddError(), ErrorCategory.MODEL),
     ],
 )
-def test_the_type_alone_tells_the_category(error, category):
+def test_the_type_alone_tells_the_category(error, category, monkeypatch):
+    monkeypatch.setattr(classifier, "categorise", categorise)
     assert categorise(error) is category
     assert compile_condition("on", category)(error)
 
@@ -152,3 +155,24 @@ def test_breakers_count_everything_but_rejections():
     assert counts_as_failure(DeadlineExceededError("late"))
     assert not counts_as_failure(BulkheadFullError("full"))
     assert not counts_as_failure(QueueTimeoutError("waited"))
+
+
+@pytest.mark.parametrize("none", [[], (), set(), frozenset()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda on: CircuitBreaker(on=on),
+        lambda on: Fallback(None, on=on),
+        lambda on: Cache(9, on=on),
+        lambda on: Retry(on=on),
+    ],
+)
+def test_a_policy_about_no_failure_at_all_is_refused(make, none):
+    with pytest.raises(BadInputError, match="on must name at least one failure"):
+        make(none)
+
+
+def test_a_policy_about_results_alone_need_name_no_failure():
+    assert CircuitBreaker(on=[], failure_on_result=bool).judge(Err(ValueError())) is None
+    assert CircuitBreaker(on=[], slow_rate=0.5).measures
+    assert Fallback(2, on=[], on_result=bool).call(int, 1) == 2

@@ -231,3 +231,9 @@ def test_one_deadline_may_be_entered_by_many_threads_at_once():
     for thread in threads:
         thread.join()
     assert told == [deadline.at] * 4
+
+
+@pytest.mark.parametrize("at", [float("nan"), "5", None, True])
+def test_a_moment_that_is_none_is_refused(at):
+    with pytest.raises(BadInputError, match=r"^at must be"):
+        Deadline(at)

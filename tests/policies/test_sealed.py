@@ -14,11 +14,14 @@ from holdfast import (
     Cache,
     Chaos,
     CircuitBreaker,
+    Deadline,
     Fallback,
     FallbackChain,
     Hedge,
     LoadShedder,
+    Pipeline,
     RateLimiter,
+    Registry,
     Retry,
     RetryBudget,
     Timeout,
@@ -38,7 +41,16 @@ STATEFUL = [
 ]
 
 
-@pytest.mark.parametrize("policy", STATEFUL, ids=lambda policy: type(policy).__name__)
+SEALED = [
+    *STATEFUL,
+    Deadline(1.0),
+    Pipeline(Retry(), name="mine"),
+    Registry(),
+    Registry().add(Pipeline(name="named")),
+]
+
+
+@pytest.mark.parametrize("policy", SEALED, ids=lambda policy: type(policy).__name__)
 def test_no_setting_can_be_assigned_or_deleted(policy):
     assert policy.settings
     for name in policy.settings:

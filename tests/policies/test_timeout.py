@@ -336,3 +336,22 @@ def test_no_more_than_so_many_workers_are_left_behind():
             Timeout(5.0, thread=True).call(lambda: 7)
     finally:
         abandoned.change(kept - CAP)
+
+
+async def test_async_code_says_that_a_sync_function_got_no_worker_thread():
+    pipeline = Pipeline(Retry(), Timeout(5, thread=True, name="patience"))
+
+    told = await pipeline.outcome(threading.get_ident)
+
+    assert told.value == threading.get_ident()
+    assert len(told.steps) == 1
+    assert told.steps[0].startswith("patience: no worker thread for a sync function in async code")
+
+
+async def test_async_functions_need_none_and_nothing_is_said():
+    async def work():
+        return 1
+
+    for fn in (work, lambda: work(), partial(asyncio.to_thread, int, 1)):  # noqa: PLW0108
+        told = await Pipeline(Timeout(5, thread=True)).outcome(fn)
+        assert (told.value, told.steps) == (1, ())

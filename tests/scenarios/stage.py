@@ -140,7 +140,7 @@ def play_sync(
             try:
                 with _surroundings(pipeline, visit):
                     what: Any = run(pipeline, work.sync)
-            except Exception as error:  # noqa: BLE001  # the account has all that happens
+            except Exception as error:  # the account has all that happens
                 account.append(_ending(pipeline, work, type(error), error))
             else:
                 account.append(_ending(pipeline, work, what, None))
@@ -196,7 +196,7 @@ async def _attend(
     try:
         with _surroundings(pipeline, visit):
             what = await run(pipeline, work.asynchronous)
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the account has it
+    except (Exception, asyncio.CancelledError) as error:  # the account has it
         return _ending(pipeline, work, type(error), error)
     return _ending(pipeline, work, what, None)
 

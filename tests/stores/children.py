@@ -79,7 +79,7 @@ def open_unwritable(path):
         os.seteuid(65534)
     try:
         ErrorHistory(path)
-    except Exception as raised:  # noqa: BLE001  # told to the test
+    except Exception as raised:  # told to the test
         sys.stdout.write(f"{type(raised).__name__}: {raised}\n")
 
 

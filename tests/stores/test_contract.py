@@ -225,21 +225,33 @@ def test_a_report_tells_what_happened(history):
         report = history.report()
         late = history.report(since=NOON + timedelta(hours=1))
     assert set(report) == {
+        "since",
         "total_errors",
         "kept_errors",
         "error_rate_per_minute",
+        "rate_seconds",
+        "errors_by_minute",
+        "errors_by_hour",
         "most_common_errors",
         "errors_by_category",
         "errors_by_severity",
         "errors_by_dependency",
         "recovery_rate",
+        "recoveries_attempted",
+        "recoveries_successful",
         "recovery_by_strategy",
         "recent_critical_errors",
         "groups",
+        "group_count",
         "generated_at",
     }
     assert report["total_errors"] == report["kept_errors"] == 121
     assert report["error_rate_per_minute"] == pytest.approx(121 / 120)
+    assert (report["since"], report["rate_seconds"]) == (NOON.isoformat(), 7200)
+    assert (len(report["errors_by_minute"]), sum(report["errors_by_minute"])) == (60, 60)
+    assert report["errors_by_minute"][-5:] == [2, 1, 1, 1, 0]
+    assert (len(report["errors_by_hour"]), report["errors_by_hour"][-3:]) == (48, [60, 61, 0])
+    assert (report["recoveries_attempted"], report["group_count"]) == (0, 2)
     assert report["errors_by_severity"] == {"medium": 120, "critical": 1}
     assert report["errors_by_dependency"] == {"gpu1": 120, "": 1}
     assert report["recent_critical_errors"] == [

@@ -40,7 +40,7 @@ def test_threads_that_open_a_new_history_at_once_all_succeed(url):
     def work():
         try:
             opened.append(ErrorHistory(url))
-        except Exception as error:  # noqa: BLE001  # looked at below
+        except Exception as error:  # looked at below
             failed.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(6)]

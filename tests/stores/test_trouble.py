@@ -373,7 +373,7 @@ def test_codes_of_sqlite_are_understood(code, kind):
     assert kind_of(sqlalchemy.exc.DatabaseError("x", None, Sqlite(code))) == kind
 
 
-class Postgres(Exception):  # noqa: N818
+class Postgres(Exception):
     def __init__(self, state):
         self.sqlstate = state
 

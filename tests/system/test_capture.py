@@ -1,4 +1,4 @@
-"""What is kept of an exception: plain data, no secrets, nothing of the failed call itself."""
+"""What is kept of an exception: plain data, no secrets, nothing that keeps the call alive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Buffer:
 def caught(raiser, *args):
     try:
         raiser(*args)
-    except Exception as error:  # noqa: BLE001  # it is what is tested
+    except Exception as error:  # it is what is tested
         return error
     raise AssertionError("it did not fail")
 
@@ -264,7 +264,7 @@ class UnreadableError(Exception):
 
 class NotEvenTextError(Exception):
     def __str__(self):
-        return 5  # noqa: PLE0307  # that is what is wrong with it
+        return 5  # that is what is wrong with it
 
 
 class InterruptingError(Exception):

@@ -33,6 +33,7 @@ total = 900.0
 max_breakers = 50
 max_chains = 20
 recover = false
+integrations = false
 degraded_attempts = 2
 
 [retry]

@@ -115,3 +115,11 @@ def check(files: tuple[str, ...]) -> None:
     from holdfast.apps.config_check import check_all
 
     sys.exit(check_all(files))
+
+
+@config.command()
+def defaults() -> None:
+    """Print every setting with its default and its meaning, as TOML."""
+    from holdfast.apps.config_defaults import print_defaults
+
+    sys.exit(print_defaults())

@@ -14,6 +14,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from holdfast.errors import BadInputError
+
 if TYPE_CHECKING:
     from holdfast.events.kinds import Event
 
@@ -61,7 +63,13 @@ class Hub:
         """What is told of a listener that raised."""
 
     def add(self, listener: Listener) -> Subscription:
-        """Tell ``listener`` every event from now on."""
+        """Tell ``listener`` every event from now on.
+
+        Raises:
+            BadInputError: it cannot be called.
+        """
+        if not callable(listener):
+            raise BadInputError(f"listener must be a function, got {listener!r:.100}")
         with self._lock:
             self._listeners = (*self._listeners, listener)
             self.active = True
@@ -93,5 +101,9 @@ hub = Hub()
 
 
 def listen(listener: Listener) -> Subscription:
-    """Call ``listener`` with every event of every policy in this process, in the acting thread."""
+    """Call ``listener`` with every event of every policy in this process, in the acting thread.
+
+    Raises:
+        BadInputError: it cannot be called.
+    """
     return hub.add(listener)

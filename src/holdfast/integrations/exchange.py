@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
-from holdfast.errors import ErrorCategory, HoldfastError, RejectedError
+from holdfast.errors import BadInputError, ErrorCategory, HoldfastError, RejectedError
 from holdfast.integrations.hosts import Guards, Hosts
 from holdfast.outcome import Err, Outcome
 from holdfast.pipeline.compose import raise_error
@@ -107,8 +107,13 @@ class Protection:
         per_host: bool = False,
         max_hosts: int = 256,
     ) -> None:
+        given: Any = failed_statuses
+        if not isinstance(given, Collection):
+            raise BadInputError(f"failed_statuses must be some statuses, got {given!r:.100}")
         for status in failed_statuses:
             checks.number("failed_statuses", status, at_least=100, at_most=599)
+            checks.whole("failed_statuses", status, at_least=100)
+        checks.flag("retry_unsafe", retry_unsafe)
         self.failed_statuses = frozenset(failed_statuses)
         self.retry_unsafe = retry_unsafe
         self.hosts = Hosts(pipeline, per_host=per_host, max_hosts=max_hosts)

@@ -8,8 +8,9 @@
   with Retry-After. So is what the app itself lets out of a pipeline's refusals.
 - A response that has begun is never replaced, and no request is run twice: it can
   be read only once. The client may repeat it, and is told when.
-- A request keeps its place until its last byte is sent, and gives it back at once
-  when the client goes away: what it runs is cancelled.
+- A request keeps its place until the app is done with it, background tasks after its
+  last byte included. When the client goes away before that byte, it gives its place
+  back at once: what it runs is cancelled.
 - Websockets and the life of the app pass untouched.
 """
 
@@ -61,8 +62,13 @@ class ResilienceMiddleware:
         checks.seconds("max_deadline", max_deadline)
         checks.seconds("retry_after", retry_after, zero=True, optional=True)
         self.app = app
-        if isinstance(exempt, str):
-            raise BadInputError(f"exempt must be some paths, such as {(exempt,)}, got {exempt!r}")
+        given: Any = exempt
+        paths = isinstance(given, Collection) and not isinstance(given, str | bytes)
+        if not paths or not all(isinstance(path, str) for path in given):
+            raise BadInputError(f"exempt must be some paths, such as ['/health'], got {exempt!r}")
+        if deadline_header is not None:
+            checks.label("deadline_header", deadline_header)
+        checks.flag("cancel_on_disconnect", cancel_on_disconnect)
         self.pipeline = pipeline_of(pipeline)
         self._checked: tuple[Policy, ...] = ()
         self._refuse_repeats()

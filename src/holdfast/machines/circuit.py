@@ -14,7 +14,7 @@ Laws:
 - What was set by hand is undone by hand: `trip` and `close` leave `forced_open`
   and `disabled` alone, and under `metrics_only` move only what would be.
 - Not safe for concurrent use: callers guard a circuit with their own lock, or
-  use it from one event loop. `quiet` and `open_until` may be read without.
+  use it from one event loop. `door` and `open_until` may be read without.
 """
 
 from __future__ import annotations
@@ -34,6 +34,16 @@ _FORCED_OPEN, _DISABLED = CircuitState.FORCED_OPEN, CircuitState.DISABLED
 _NOT_JUDGED = (_FORCED_OPEN, _DISABLED)
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class Door:
+    """What a hot path looks at."""
+
+    admits: int | None = None
+    """The era while every call may pass without asking, else None."""
+    quiet: int | None = None
+    """The era while calls may pass without asking and successes need no recording, else None."""
+
+
 @dataclass(slots=True)
 class Circuit:
     """One breaker's state. Starts closed."""
@@ -42,10 +52,8 @@ class Circuit:
     """Changed by `reconfigure` only."""
     era: int = 0
     """Counts the state changes; permits of another era are stale."""
-    quiet: int | None = field(init=False, default=None)
-    """The era while calls may pass without asking and successes need no recording, else None."""
-    admits: int | None = field(init=False, default=None)
-    """The era while every call may pass without asking, else None."""
+    door: Door = field(init=False, default_factory=Door)
+    """What may be asked at every call without a lock; another one after `change_door`."""
     open_until: float = field(init=False, default=0.0)
     """The moment before which every call is refused; 0 when there is none, `inf` for ever."""
     reason: str = field(init=False, default="new")
@@ -129,6 +137,22 @@ class Circuit:
         return permit
 
     @property
+    def admits(self) -> int | None:
+        """The era while every call may pass without asking, else None."""
+        return self.door.admits
+
+    @property
+    def quiet(self) -> int | None:
+        """The era while calls may pass without asking and successes need no recording."""
+        return self.door.quiet
+
+    def change_door(self) -> None:
+        """Send all who look at the present door the long way, for good: they know too little."""
+        self.door.admits = self.door.quiet = None
+        self.door = Door()
+        self._refresh()
+
+    @property
     def failures(self) -> int:
         """Failures in a row, by weight."""
         return self._evidence.failures
@@ -184,6 +208,12 @@ class Circuit:
     def ignore(self, permit: Permit, now: float) -> bool:
         """Give a permit back after an outcome that counts neither way; False if it was stale."""
         return self._claim(permit, now)
+
+    def stands(self, permit: Permit, now: float) -> bool:
+        """Whether a probe's lease runs still; nothing changes by asking."""
+        if permit.era != self.era or permit.probe is None or self._probes is None:
+            return False
+        return self._probes.runs(permit.probe, max(now, self._latest))
 
     def abandon(self, permit: Permit, now: float) -> bool:
         """Give a permit back without an outcome, the call was cancelled; False if it was stale."""
@@ -305,7 +335,7 @@ class Circuit:
     def _judge_by(self, reason_to_open: str | None, chance: float) -> None:
         if reason_to_open is not None:
             self._open(reason_to_open, chance)
-        elif self.quiet is not None or not self._evidence.heeds_success:
+        elif self.door.quiet is not None or not self._evidence.heeds_success:
             self._refresh()
 
     def _close(self, reason: str) -> None:
@@ -359,9 +389,9 @@ class Circuit:
             and state is _CLOSED
             and self._latest >= self._closed_at + self.settings.ramp_seconds
         )
-        self.admits = self.era if steady else None
+        self.door.admits = self.era if steady else None
         silent = steady and (by_hand is _DISABLED or not self._evidence.heeds_success)
-        self.quiet = self.era if silent else None
+        self.door.quiet = self.era if silent else None
 
     def _onwards(self, now: float) -> float:
         if now > self._latest:  # noqa: PLR1730 - at a third of the price of max()

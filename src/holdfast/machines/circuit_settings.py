@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -195,4 +196,6 @@ def _seconds(name: str, value: object) -> None:
 
 def _is_number(value: object) -> TypeGuard[float]:
     """Tell numbers from their lookalikes; a NaN passes here and fails every comparison."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)

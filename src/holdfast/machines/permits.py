@@ -92,6 +92,10 @@ class ProbeLeases:
         self._until[number] = until
         return True
 
+    def runs(self, number: int, now: float) -> bool:
+        """Whether a probe is neither settled nor expired."""
+        return self._until.get(number, now) > now
+
     def settle(self, number: int, now: float) -> bool:
         """End a probe; False if it was settled before or has expired."""
         return self._until.pop(number, now) > now

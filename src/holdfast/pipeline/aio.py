@@ -75,15 +75,21 @@ async def invoke(call: Call) -> Result:
             call.ran_out = True
             raise asyncio.CancelledError
         return result
-    if ambient.now() >= call.scope.deadline:
-        return call.blame_deadline()
+    if (refusal := call.may_not_begin()) is not None:
+        return refusal
     call.attempts += 1
     # Not counted down on an interruption: the flow asks what was at work.
     call.running += 1
     try:
-        value = call.fn(*call.args, **call.kwargs)
+        value = call.at_hand.pop() if call.at_hand else call.fn(*call.args, **call.kwargs)
         if hasattr(value, "__await__"):
             value = await value
+        elif call.threaded:
+            call.say(
+                f"{call.threaded}: no worker thread for a sync function in async code: it held up "
+                "the event loop, without a limit; use call, or give asyncio.to_thread to execute"
+            )
+            call.threaded = ""
     except Exception as error:  # noqa: BLE001  # failures travel as values
         call.running -= 1
         return Err(error)
@@ -156,6 +162,7 @@ async def within(effect: Within, call: Call) -> Result:
     call.scope = alarm
     mark = enter(alarm)
     call.idles += [] if idle is None else [idle]
+    threaded, call.threaded = call.threaded, effect.policy if effect.thread else call.threaded
     ended = False
     try:
         # Never in a variable: the frame of what failed may hold this one.
@@ -175,7 +182,7 @@ async def within(effect: Within, call: Call) -> Result:
             call.idles.remove(idle)
         alarm.live = False
         leave_anywhere(mark)
-        call.scope = outer
+        call.scope, call.threaded = outer, threaded
         # The task holds its failure, whose traceback holds this frame.
         del alarm.task, task
     silent = idle is not None and idle.rang

@@ -25,7 +25,7 @@ from holdfast.pipeline.config_fields import (
 )
 from holdfast.pipeline.config_parts import KINDS, SHARED, Config, Key, Spec, entries, made_of, same
 from holdfast.pipeline.pipeline import Pipeline
-from holdfast.pipeline.profiles import Profile, settings_of_profiles
+from holdfast.pipeline.profiles import SETTINGS_OF_BREAKERS, Profile, settings_of_profiles
 from holdfast.policies.budget import RetryBudget
 
 Source = Mapping[str, Any] | str | os.PathLike[str]
@@ -219,8 +219,22 @@ class _Reader:
         for kind, key in (("circuit_breaker", "breaker"), ("bulkhead", "bulkhead")):
             if key in table and kind in parts:
                 parts[kind]["name"] = a_text(at(path, key), table[key])
+        self._refuse_beside_table(path, parts["circuit_breaker"]["name"], changes)
         self._give_way(parts["circuit_breaker"])
         return parts, budget
+
+    def _refuse_beside_table(self, path: str, name: str, changes: Mapping[str, Any]) -> None:
+        """Refuse changes to a profile's breaker where a table of its own takes the profile's place.
+
+        Raises:
+            BadInputError: naming the path of the change.
+        """
+        for key in SETTINGS_OF_BREAKERS if name in self._breakers else ():
+            if key in changes:
+                raise BadInputError(
+                    f"{at(path, key)} must be given in {at('breakers', name)}, which has all "
+                    f"settings of this pipeline's breaker, got {changes[key]!r:.100}"
+                )
 
     def _placed(self, path: str, kind: str, pipeline: str, settings: dict[str, Any]) -> Spec:
         """A policy whose settings are converted already."""

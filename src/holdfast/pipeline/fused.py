@@ -83,6 +83,10 @@ class Rest:
         if self.plan.budget is not None and not (below is not None and governed(below)):
             self.plan.budget.deposit()
 
+    def passed(self) -> dict[int, object]:
+        """The policies that have counted a call for good that the flows are to begin anew."""
+        return {} if self.plan.limiter is None else {id(self.plan.limiter): TAKEN}
+
     def recovered(self, era: int, seconds: float | None) -> None:
         """Record a success in a breaker that is not quiet."""
         self.breaker.settle(Permit(era), failed=False, seconds=seconds)
@@ -103,7 +107,7 @@ class Rest:
         else:
             taken.began = began
         taken.attempts = 1
-        taken.governed = governed
+        taken.governed, taken.cut_off = governed, self.inflight.given_up
         if self.plan.breaker is not None:
             taken.adopted[id(self.plan.breaker)] = Permit(era)
         if self.plan.bulkhead is not None:

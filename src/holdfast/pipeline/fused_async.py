@@ -28,7 +28,7 @@ def fuse_async(rest: Rest) -> Callable[[Sync, bool], Async]:
 
 def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
     plan = rest.plan
-    circuit, shut, listeners = plan.circuit, rest.inflight.shut, hub
+    door, shut, listeners = plan.door, rest.inflight.shut, hub
     has_bulkhead, has_budget = plan.bulkhead is not None, plan.budget is not None
     has_limiter = plan.limiter is not None
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
@@ -39,7 +39,7 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
 
     def make(fn: Sync, sure: bool) -> Async:  # noqa: FBT001  # an inner function
         async def fused(*args: Any, **kwargs: Any) -> Any:
-            era = circuit.admits
+            era = door.admits
             if era is None or listeners.active or shut:
                 return await rest.run(fn, args, kwargs)
             outer = innermost()
@@ -92,7 +92,7 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
                     give(None)
                     if line:
                         rest.bulkhead.serve()
-                if circuit.quiet is not era:
+                if door.quiet is not era:
                     rest.recovered(era, ambient.now() - began if timed else None)
                 return result
             start = began if timed else None
@@ -110,7 +110,7 @@ def _without_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
 
 def _with_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
     plan = rest.plan
-    circuit, shut, listeners = plan.circuit, rest.inflight.shut, hub
+    door, shut, listeners = plan.door, rest.inflight.shut, hub
     has_bulkhead, has_budget = plan.bulkhead is not None, plan.budget is not None
     has_limiter = plan.limiter is not None
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
@@ -124,7 +124,7 @@ def _with_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
     def make(fn: Sync, sure: bool) -> Async:  # noqa: FBT001  # an inner function
         async def fused(*args: Any, **kwargs: Any) -> Any:
             nonlocal latest
-            era = circuit.admits
+            era = door.admits
             if era is None or listeners.active or shut:
                 return await rest.run(fn, args, kwargs)
             alarm = Alarm()
@@ -202,7 +202,7 @@ def _with_limit(rest: Rest) -> Callable[[Sync, bool], Async]:
                     give(None)
                     if line:
                         rest.bulkhead.serve()
-                if circuit.quiet is not era:
+                if door.quiet is not era:
                     rest.recovered(era, ambient.now() - began)
                 return result
             call = rest.handed_over(first, outer, began, era, (fn, args, kwargs))

@@ -18,7 +18,7 @@ from holdfast.ports import ambient
 def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
     """Make the maker of hot paths for sync functions."""
     plan = rest.plan
-    circuit, shut, listeners = plan.circuit, rest.inflight.shut, hub
+    door, shut, listeners = plan.door, rest.inflight.shut, hub
     has_bulkhead = plan.bulkhead is not None
     slots: list[None] = [] if plan.bulkhead is None else plan.bulkhead.free
     take, give = slots.pop, slots.append
@@ -32,7 +32,7 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
 
     def make(fn: Sync) -> Sync:
         def fused(*args: Any, **kwargs: Any) -> Any:
-            era = circuit.admits
+            era = door.admits
             if era is None or listeners.active or shut:
                 return rest.run(fn, args, kwargs)
             outer = innermost()
@@ -77,7 +77,7 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                     if not is_generator(result):
                         if has_bulkhead:
                             rest.bulkhead.give_back()
-                        return rest.turn(fn, args, kwargs, result)
+                        return rest.turn(fn, args, kwargs, result, rest.passed())
                     first = Err(generator_refused(result))
                 elif limited and ambient.now() >= scope.deadline:
                     first = Ok(result)
@@ -86,7 +86,7 @@ def fuse_sync(rest: Rest) -> Callable[[Sync], Sync]:
                         give(None)
                         if line:
                             rest.bulkhead.serve()
-                    if circuit.quiet is not era:
+                    if door.quiet is not era:
                         rest.recovered(era, ambient.now() - began if timed else None)
                     return result
                 del result

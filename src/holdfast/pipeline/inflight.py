@@ -36,11 +36,13 @@ class Closed:
 class Inflight:
     """The calls of one pipeline."""
 
-    __slots__ = ("_lock", "_queues", "entries", "shut")
+    __slots__ = ("_lock", "_queues", "entries", "given_up", "shut")
 
     def __init__(self) -> None:
         self.shut: list[None] = []
         """Holds something once the pipeline is closed; a list, so that a hot path can ask it."""
+        self.given_up: list[None] = []
+        """Holds something once nobody waits any more for the calls that are left."""
         self.entries: dict[Scope, asyncio.Task[object] | None] = {}
         """Calls run by flows, with their task if they have one."""
         self._lock = threading.Lock()
@@ -92,6 +94,7 @@ class Inflight:
         return self.count
 
     def _cancel_rest(self, began: int, me: asyncio.Task[object] | None) -> Closed:
+        self.given_up.append(None)
         left = self.count
         cancelled = 0
         for task in set(self._tasks()):

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
@@ -17,46 +18,56 @@ from holdfast.errors import RejectedError
 from holdfast.outcome import Err, Outcome
 from holdfast.pipeline.compose import compose
 from holdfast.pipeline.inflight import Closed
+from holdfast.pipeline.order import worst_case
 from holdfast.pipeline.pipeline import Pipeline
 from holdfast.pipeline.streams import kind_of
 from holdfast.policies import checks
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.policy import Bound, Policy
+from holdfast.policies.scope import Scope
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NamedPipeline:
+class NamedPipeline(Sealed):
     """Does what a `Pipeline` does, with the settings in force. Get one from a `Registry`."""
 
-    __slots__ = ("__weakref__", "_closed", "_earlier", "current", "name", "used_at")
+    __slots__ = ("__weakref__", "_closed", "_earlier", "_lock", "current", "name", "used_at")
+
+    settings = frozenset({"current", "name"})
 
     def __init__(self, name: str, pipeline: Pipeline) -> None:
         self.name = name
         self.current = pipeline
-        """The pipeline in force. It may be another one at the next look."""
+        """The pipeline in force. It may be another one at the next look: `switch` changes it."""
         self.used_at = ambient.now()
         """Monotonic seconds when somebody last asked the registry for it."""
         self._earlier: tuple[Pipeline, ...] = ()
         self._closed = False
+        self._lock = threading.Lock()
+        """Held while it is decided which pipelines there are to close."""
 
     def switch(self, pipeline: Pipeline) -> None:
         """Go on with other settings from the next call on."""
-        if pipeline is self.current:
-            return
-        busy = (*self._earlier, self.current)
-        self._earlier = tuple(one for one in busy if one.in_flight and one is not pipeline)
-        if self._closed:
-            pipeline.close(0)
-        self.current = pipeline
+        with self._lock:
+            if pipeline is self.current:
+                return
+            busy = (*self._earlier, self.current)
+            self._earlier = tuple(one for one in busy if one.in_flight and one is not pipeline)
+            if self._closed:
+                pipeline.close(0)
+            object.__setattr__(self, "current", pipeline)  # sealed for everybody else
 
     # -- calling ---------------------------------------------------------------------------
 
     def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
         """Decorate ``fn``, a `def` or an `async def`; see `Pipeline`."""
+        if isinstance(fn, staticmethod):
+            return cast("Callable[P, T]", staticmethod(self(fn.__func__)))
         latest = (self.current, self.current(fn))
         following = _followed(self, fn, Pipeline.__call__, latest)
         if kind_of(fn) != "async":
@@ -105,21 +116,24 @@ class NamedPipeline:
     def close(self, limit: float = 30.0) -> Closed:
         """Refuse new calls, and wait for those on their way; see `Pipeline.close`."""
         checks.seconds("limit", limit, zero=True)
-        self._closed = True
         until = ambient.now() + limit
-        told = [self.current.close(limit)]
-        told += [one.close(max(0.0, until - ambient.now())) for one in self._earlier]
+        told = [one.close(max(0.0, until - ambient.now())) for one in self._to_close()]
         return _summed(told)
 
     async def aclose(self, limit: float = 30.0) -> Closed:
         """Like `close`, for code in an event loop."""
         checks.seconds("limit", limit, zero=True)
-        self._closed = True
         until = ambient.now() + limit
-        told = [await self.current.aclose(limit)]
-        for one in self._earlier:
+        told = []
+        for one in self._to_close():
             told.append(await one.aclose(max(0.0, until - ambient.now())))  # noqa: PERF401
         return _summed(told)
+
+    def _to_close(self) -> tuple[Pipeline, ...]:
+        """Be closed from now on; the pipelines that have calls or may still get some."""
+        with self._lock:
+            self._closed = True
+            return (self.current, *self._earlier)
 
     # -- looking at it ---------------------------------------------------------------------
 
@@ -161,18 +175,25 @@ class Followed(Policy):
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` in the way of the policies of this moment."""
         pipeline = self._handle.current
-        entries, scope = pipeline.flow_entries(), call.scope
+        entries = pipeline.flow_entries()
         if entries is None:
             return Err(RejectedError(f"pipeline {self._handle.name!r} is closed"))
         known, around, step = self._latest
         if step is None or known is not pipeline or around is not inner:
             step = compose(pipeline.policies, inner)
             self._latest = (pipeline, inner, step)
-        entries[scope] = call.task
+        # Not the call's scope: a pipeline may stand in another more than once.
+        entry = Scope()
+        entries[entry] = call.task
         try:
             return (yield from step(call))
         finally:
-            del entries[scope]
+            del entries[entry]
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies in force."""
+        return self._handle.policies
 
     def describe(self) -> str:
         """The policies in force, in one line."""
@@ -181,9 +202,11 @@ class Followed(Policy):
 
     def bound(self, inner: Bound) -> Bound:
         """The worst case of the policies in force."""
-        for policy in reversed(self._handle.policies):
-            inner = policy.bound(inner)
-        return inner
+        return worst_case(self.policies, inner)
+
+    def as_policy(self) -> Policy:
+        """What stands for it inside another pipeline."""
+        return self
 
     def snapshot(self) -> dict[str, Any]:
         """The state of the policies in force."""

@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.errors import BadInputError
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.fallback import Fallback
-from holdfast.policies.policy import Policy
+from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry import Retry
 from holdfast.policies.timeout import Timeout
 
@@ -201,7 +201,25 @@ def _is(policy: Policy, name: str) -> bool:
     )
 
 
-def folded(policy: Policy, around: Sequence[Policy]) -> bool:
+def acting(policies: Sequence[Policy]) -> list[Policy]:
+    """In place of each named pipeline, however deep, the policies that it has at this moment."""
+    found: list[Policy] = []
+    for policy in policies:
+        inside: Sequence[Policy] | None = getattr(policy, "policies", None)
+        found += [policy] if inside is None else acting(inside)
+    return found
+
+
+def worst_case(policies: Sequence[Policy], inner: Bound | None = None) -> Bound:
+    """How long policies around what has the worst case ``inner`` can take, and how many calls."""
+    worst, all_of_them = inner or Bound(), acting(policies)
+    for number, policy in reversed(list(enumerate(all_of_them))):
+        if not _folded(policy, all_of_them[:number]):
+            worst = policy.bound(worst)
+    return worst
+
+
+def _folded(policy: Policy, around: Sequence[Policy]) -> bool:
     """Whether a retry is governed by another one around it, and so repeats nothing."""
     return (
         isinstance(policy, Retry)

@@ -19,7 +19,7 @@ from holdfast.pipeline.fused import Rest
 from holdfast.pipeline.fused_async import fuse_async
 from holdfast.pipeline.fused_sync import fuse_sync
 from holdfast.pipeline.inflight import Closed, Inflight
-from holdfast.pipeline.order import check, folded
+from holdfast.pipeline.order import acting, check, worst_case
 from holdfast.pipeline.plan import plan
 from holdfast.pipeline.stack import governed
 from holdfast.pipeline.streams import (
@@ -29,40 +29,19 @@ from holdfast.pipeline.streams import (
     is_generator,
     kind_of,
     protect,
+    undecorated,
 )
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
-from holdfast.policies.policy import Bound, Performer, Policy
+from holdfast.policies.policy import Performer, Policy
 from holdfast.policies.scope import Scope, child, current_scope, enter, leave, leave_anywhere
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 SyncMaker = Callable[[Callable[..., Any]], Callable[..., Any]]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Turned:
-    """A function that looked sync and returned an awaitable, with that one to begin with."""
-
-    __slots__ = ("awaitable", "fn")
-
-    def __init__(self, fn: Callable[..., Any], awaitable: Any) -> None:
-        self.fn = fn
-        self.awaitable = awaitable
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The awaitable at hand the first time, a new one from then on."""
-        if self.awaitable is not None:
-            awaitable, self.awaitable = self.awaitable, None
-            return awaitable
-        return self.fn(*args, **kwargs)
-
-    def close(self) -> None:
-        """Drop the awaitable at hand, if nobody came to want it."""
-        if self.awaitable is not None:
-            drop(self.awaitable)
-            self.awaitable = None
 
 
 def _async_refused(fn: Any, used: str, right: str) -> BadInputError:
@@ -82,7 +61,7 @@ def _first_to_refuse(policies: Sequence[Policy]) -> CircuitBreaker | None:
     return None
 
 
-class Pipeline:
+class Pipeline(Sealed):
     """Policies around a call, the first one outermost.
 
     ::
@@ -113,6 +92,8 @@ class Pipeline:
         "policies",
     )
 
+    settings = frozenset({"name", "policies"})
+
     def __init__(self, *policies: Policy | Performer, name: str | None = None) -> None:
         """Put policies together; a pipeline among them stands for its own policies.
 
@@ -129,7 +110,7 @@ class Pipeline:
             as_policy = getattr(policy, "as_policy", None)
             inside: Any = getattr(policy, "policies", (policy,))
             flat.extend(inside if as_policy is None else (as_policy(),))
-            seen.extend(inside)
+            seen.extend(acting(inside))
         check(seen)
         self.name = name or "pipeline"
         self.policies = tuple(flat)
@@ -161,8 +142,10 @@ class Pipeline:
         """Decorate ``fn``, a `def` or an `async def`.
 
         Raises:
-            BadInputError: ``fn`` is a generator function; see `stream`.
+            BadInputError: ``fn`` is a generator function, see `stream`; or makes a context manager.
         """
+        if isinstance(fn, staticmethod):
+            return cast("Callable[P, T]", staticmethod(self(fn.__func__)))
         if not callable(fn):
             raise BadInputError(f"fn must be a function, got {fn!r:.100}")
         kind = kind_of(fn)
@@ -170,11 +153,7 @@ class Pipeline:
             return cast("Callable[P, T]", functools.wraps(fn)(self._fast_async(fn, True)))
         if kind == "sync":
             return cast("Callable[P, T]", functools.wraps(fn)(self._fast_sync(fn)))
-        raise BadInputError(
-            f"{getattr(fn, '__name__', fn)!r} is {'an' if kind[0] == 'a' else 'a'} {kind} "
-            "function, whose items no policy would protect; "
-            "use Pipeline.stream(fn), which protects it up to its first item"
-        )
+        raise undecorated(fn)
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a sync function.
@@ -244,7 +223,8 @@ class Pipeline:
     def close(self, limit: float = 30.0) -> Closed:
         """Refuse new calls, and wait up to ``limit`` seconds for those on their way.
 
-        Async calls that are left then are cancelled; sync ones cannot be, and are counted.
+        Async calls that are left then are cancelled; sync ones cannot be, and are counted. They
+        begin no further attempt.
         """
         checks.seconds("limit", limit, zero=True)
         return self._inflight.close(limit)
@@ -267,10 +247,7 @@ class Pipeline:
 
     def explain(self) -> str:
         """The order, and the worst case in seconds and calls, as a text."""
-        worst = Bound()
-        for number, policy in reversed(list(enumerate(self.policies))):
-            if not folded(policy, self.policies[:number]):
-                worst = policy.bound(worst)
+        worst = worst_case(self.policies)
         lines = [f"{self.name}:"]
         lines += [f"  {n}. {policy.describe()}" for n, policy in enumerate(self.policies, 1)]
         lines.append(f"  {len(self.policies) + 1}. the call")
@@ -295,7 +272,7 @@ class Pipeline:
 
     def _begin(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Call:
         call = Call(self.name, child(current_scope()), fn, args, kwargs)
-        call.governed = governed
+        call.governed, call.cut_off = governed, self._inflight.given_up
         return call
 
     def _drive_sync(self, call: Call) -> Result:
@@ -334,29 +311,38 @@ class Pipeline:
     def _closed(self) -> Err:
         return Err(RejectedError(f"pipeline {self.name!r} is closed"))
 
-    def _turn(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:
-        """What a decorated sync function gives back that returned no plain result."""
+    def _turn(
+        self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any, passed: dict[int, object]
+    ) -> Any:
+        """What a decorated sync function gives back that returned no plain result.
+
+        ``passed`` are the policies that have counted the call already.
+        """
         if is_generator(result):
             raise generator_refused(result)
         with suppress(TypeError):  # not everything can be remembered weakly
             self._turned.add(fn)
-        return self._run_turned(Turned(fn, result), args, kwargs)
+        call = self._begin(fn, args, kwargs)
+        call.at_hand.append(result)
+        call.adopted |= passed
+        # The sync attempt that turned out to be async has been counted in the budget.
+        call.paid = True
+        return self._run_turned(call)
 
-    def _turn_down(self, fn: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> Any:  # noqa: ARG002
+    def _turn_down(self, fn: Callable[..., Any], _: Any, __: Any, result: Any, ___: Any) -> Any:
         """What `call` does with a function that returned no plain result."""
         if is_generator(result):
             raise generator_refused(result)
         drop(result)
         raise _async_refused(fn, "call", "execute")
 
-    async def _run_turned(self, turned: Turned, args: Any, kwargs: Any) -> Any:
-        call = self._begin(turned, args, kwargs)
-        # The sync attempt that turned out to be async has been counted in the budget.
-        call.paid = True
+    async def _run_turned(self, call: Call) -> Any:
         try:
             return await self._resume_async(call)
         finally:
-            turned.close()
+            # Nobody came to want it.
+            while call.at_hand:
+                drop(call.at_hand.pop())
 
     def _run_decorated(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
@@ -365,18 +351,19 @@ class Pipeline:
             known_async = False
         if known_async:
             return self._run_async(fn, args, kwargs)
+        call = self._begin(fn, args, kwargs)
         try:
-            return self._resume_sync(self._begin(fn, args, kwargs))
+            return self._resume_sync(call)
         except TurnedAsyncError as turned:
             awaitable = turned.awaitable
-        return self._turn(fn, args, kwargs, awaitable)
+        return self._turn(fn, args, kwargs, awaitable, call.adopted)
 
     def _run_call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
             return self._resume_sync(self._begin(fn, args, kwargs))
         except TurnedAsyncError as turned:
             awaitable = turned.awaitable
-        return self._turn_down(fn, args, kwargs, awaitable)
+        return self._turn_down(fn, args, kwargs, awaitable, None)
 
     def _resume_sync(self, call: Call) -> Any:
         result: Result | None = self._drive_sync(call)

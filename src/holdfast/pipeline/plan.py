@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holdfast.machines.circuit import Circuit
+from holdfast.machines.circuit import Door
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.budget import RetryBudget
 from holdfast.policies.bulkhead import Bulkhead
@@ -26,8 +26,8 @@ from holdfast.policies.timeout import Timeout
 class Plan:
     """What the hot path looks at."""
 
-    circuit: Circuit
-    """The breaker's circuit, or one that is always quiet."""
+    door: Door
+    """That of the breaker's circuit, or one that is always open."""
     breaker: CircuitBreaker | None
     bulkhead: Bulkhead | None
     limiter: RateLimiter | None
@@ -67,7 +67,7 @@ def plan(policies: Sequence[Policy]) -> Plan | None:
     if len(budgets) > 1:
         return None
     return Plan(
-        circuit=Circuit() if breaker is None else breaker.circuit,
+        door=Door(0, 0) if breaker is None else breaker.circuit.door,
         breaker=breaker,
         bulkhead=bulkhead,
         limiter=limiter,

@@ -31,6 +31,19 @@ from holdfast.policies.timeout import Timeout
 
 Part = tuple[str, Callable[..., Policy], dict[str, Any]]
 """One policy to be: its kind, its constructor and its settings."""
+SETTINGS_OF_BREAKERS = (
+    "failure_threshold",
+    "failure_rate",
+    "window",
+    "minimum_calls",
+    "success_threshold",
+    "half_open_max_calls",
+    "open_seconds",
+    "open_maximum",
+    "probe_seconds",
+    "progress_closes",
+)
+"""The settings of a profile that are its breaker's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,11 @@ class Profile:
             BadInputError: naming the field, its value and what is right.
         """
         checks.seconds("total", self.total, optional=True)
+        checks.whole("max_attempts", self.max_attempts, at_least=1)
+        # Also where nothing is repeated or bounded now: another may take over from here.
+        Retry(backoff=self.backoff, on=self.on)
+        checks.whole("max_queue", self.max_queue, at_least=0)
+        checks.seconds("max_wait", self.max_wait, zero=True, optional=True)
         checks.seconds("attempt", self.attempt, optional=True)
         checks.seconds("open_seconds", self.open_seconds)
         checks.seconds("open_maximum", self.open_maximum)

@@ -30,12 +30,13 @@ from holdfast.pipeline.pipeline import Pipeline
 from holdfast.pipeline.profiles import Profile
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 Maker = Profile | Callable[[str], Pipeline]
 
 
-class Registry:
+class Registry(Sealed):
     """Named pipelines and breakers.
 
     ::
@@ -45,6 +46,8 @@ class Registry:
         search = registry.get("search")          # follows every reload
         host = registry.get(url.host, Profile.http_api)
     """
+
+    settings = frozenset({"max_pipelines", "idle_seconds"})
 
     def __init__(self, max_pipelines: int = 1000, *, idle_seconds: float = 600.0) -> None:
         """Begin empty.
@@ -100,10 +103,9 @@ class Registry:
         pipeline = make.pipeline(name) if isinstance(make, Profile) else make(name)
         if not isinstance(pipeline, Pipeline):
             raise BadInputError(f"make must return a Pipeline, got {pipeline!r:.100}")
-        new = NamedPipeline(name, pipeline)
         with self._lock:
             # Another thread may have been quicker; all must have the same one.
-            return self._find(name) or self._keep(new)
+            return self._find(name) or self._keep(self._handle(name, pipeline))
 
     def add(self, pipeline: Pipeline, name: str | None = None) -> NamedPipeline:
         """Keep a pipeline made by hand, under its own name or another.
@@ -114,14 +116,13 @@ class Registry:
         checks.instance("pipeline", pipeline, Pipeline, optional=False)
         name = pipeline.name if name is None else name
         checks.label("name", name)
-        new = NamedPipeline(name, pipeline)
         with self._lock:
             if self._find(name) is not None:
                 raise BadInputError(f"name must be a new one, got {name!r}, which is taken")
             if not self._has_room():
                 told = f"max_pipelines ({self.max_pipelines}) are registered, and none can go"
                 raise BadInputError(told)
-            self._pinned[name] = new
+            new = self._pinned[name] = self._handle(name, pipeline)
         return new
 
     def remove(self, name: str) -> bool:
@@ -263,6 +264,15 @@ class Registry:
         if found is not None:
             found.used_at = ambient.now()
         return found
+
+    def _handle(self, name: str, pipeline: Pipeline) -> NamedPipeline:
+        """A new handle, or the one that somebody still has from when the name was configured."""
+        handle = self._gone.pop(name, None)
+        if handle is None:
+            return NamedPipeline(name, pipeline)
+        handle.switch(pipeline)
+        handle.used_at = ambient.now()
+        return handle
 
     def _keep(self, new: NamedPipeline) -> NamedPipeline:
         if self._has_room():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -44,6 +45,21 @@ class TurnedAsyncError(BaseException):
         self.awaitable = awaitable
 
 
+def undecorated(fn: Callable[..., Any]) -> BadInputError:
+    """The error for a function that does nothing yet when it returns."""
+    name, kind = getattr(fn, "__name__", fn), kind_of(fn)
+    if kind == "context manager":
+        return BadInputError(
+            f"{name!r} makes a context manager, whose block no policy would protect; "
+            "protect what is called inside the block, or in the function itself"
+        )
+    return BadInputError(
+        f"{name!r} is {'an' if kind[0] == 'a' else 'a'} {kind} "
+        "function, whose items no policy would protect; "
+        "use Pipeline.stream(fn), which protects it up to its first item"
+    )
+
+
 def generator_refused(value: Any) -> BadInputError:
     """The error for a function that returned a generator."""
     kind = "an async generator" if isinstance(value, AsyncGeneratorType) else "a generator"
@@ -67,14 +83,24 @@ def drop(awaitable: Any) -> None:
             return
 
 
+_MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
+_MAKES_CONTEXTS = tuple(maker(print).__code__ for maker in _MAKERS)
+"""The code of what these two put around a generator function: the same for all of them."""
+
+
 def kind_of(fn: Callable[..., Any]) -> str:
-    """`async`, `sync`, `generator` or `async generator`; looks through partials and objects."""
+    """What calling it gives; looks through partials and objects.
+
+    `async`, `sync`, `generator`, `async generator` or `context manager`.
+    """
     plain: Any = fn
     while isinstance(plain, functools.partial):
         plain = plain.func
     if not (inspect.isroutine(plain) or inspect.isclass(plain)):
         # What counts is the class's own method; asking whether it is callable tells too little.
         plain = getattr(type(plain), "__call__", plain)  # noqa: B004
+    if getattr(plain, "__code__", None) in _MAKES_CONTEXTS:
+        return "context manager"
     if inspect.isasyncgenfunction(plain):
         return "async generator"
     if inspect.isgeneratorfunction(plain):

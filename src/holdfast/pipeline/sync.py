@@ -52,6 +52,7 @@ def perform(flow: Flow, call: Call) -> Result:
                 answer = answer_to(effect, call)
             except BaseException as error:  # noqa: BLE001  # the flow must give back what it holds
                 interruption = error
+                call.turned = type(error) is TurnedAsyncError
     finally:
         # The frame of what failed holds this one, so nothing here may hold the failure.
         del interruption, answer
@@ -79,8 +80,8 @@ def invoke(call: Call) -> Result:
     if call.first is not None:
         result, call.first = call.first, None
         return result
-    if ambient.now() >= call.scope.deadline:
-        return call.blame_deadline()
+    if (refusal := call.may_not_begin()) is not None:
+        return refusal
     call.attempts += 1
     # Not counted down on an interruption: the flow asks what was at work.
     call.running += 1

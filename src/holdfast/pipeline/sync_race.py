@@ -21,6 +21,7 @@ def race(effect: Race, call: Call, perform: Perform) -> Raced:
     if not heat.start(effect.first):
         # Without room for losers there is no race, only the one call.
         return Raced(0, 1, perform(effect.first(call), call))
+    heat.begin()
     try:
         return heat.run()
     finally:
@@ -30,7 +31,7 @@ def race(effect: Race, call: Call, perform: Perform) -> Raced:
 class _Heat:
     """One race."""
 
-    __slots__ = ("call", "effect", "finished", "news", "perform", "running", "started")
+    __slots__ = ("call", "effect", "finished", "news", "perform", "running", "started", "waiting")
 
     def __init__(self, effect: Race, call: Call, perform: Perform) -> None:
         self.effect = effect
@@ -40,26 +41,40 @@ class _Heat:
         self.running: dict[int, tuple[Worker, Call]] = {}
         self.finished: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.news = threading.Event()
+        self.waiting: threading.Event | None = None
+        """Lets the latest one begin; it has a thread and waits."""
 
     def start(self, step: Step) -> bool:
-        """Start one more; False if there is no room for it."""
+        """Have one more wait for `begin`; False if there is no room for it."""
         if abandoned.count >= CAP:
             return False
         number, branch = self.started, self.call.fork()
         worker = Worker(self.effect.policy, self.effect.dispose)
         perform, finished, news = self.perform, self.finished, self.news
+        may_begin = threading.Event()
+
+        def run() -> Result:
+            may_begin.wait()
+            return perform(step(branch), branch)
 
         def ended() -> None:
             finished.put(number)
             news.set()
 
         try:
-            spawn(lambda: perform(step(branch), branch), branch, worker, ended)
+            spawn(run, branch, worker, ended)
         except RuntimeError:
             return False
         self.running[number] = worker, branch
         self.started += 1
+        self.waiting = may_begin
         return True
+
+    def begin(self) -> None:
+        """Let the latest one begin, if it has not."""
+        if self.waiting is not None:
+            self.waiting.set()
+            self.waiting = None
 
     def run(self) -> Raced:
         """Wait for the first good result, starting others when it is time."""
@@ -85,9 +100,11 @@ class _Heat:
                 return Raced(last, self.started, result)
             # While others run, what failed holds memory that they may need.
             result = None
+            self.begin()
 
     def leave_losers(self) -> None:
         """Go on without those that still run."""
+        self.begin()
         for worker, branch in self.running.values():
             self.call.attempts += branch.attempts
             if not walk_away(worker, branch, self.call.scope, late=False):

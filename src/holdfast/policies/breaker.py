@@ -17,15 +17,15 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any
 
 from holdfast import events
 from holdfast.errors import BadInputError, CircuitBreakerOpenError
 from holdfast.events import hub
 from holdfast.machines.circuit import Circuit, CircuitSettings, CircuitState, Permit
-from holdfast.outcome import Err, Outcome, Result
+from holdfast.outcome import Err, Outcome, Refusal, Result
 from holdfast.policies import checks
+from holdfast.policies.by_hand import Leaves, WorkedByHand
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.matching import (
@@ -34,29 +34,26 @@ from holdfast.policies.matching import (
     compile_condition,
     counts_as_failure,
     every_leaf,
+    refuse_empty,
 )
-from holdfast.policies.policy import Policy
 from holdfast.ports import ambient
 
 
-class CircuitBreaker(Policy):
+class CircuitBreaker(WorkedByHand):
     """Refuses calls to a dependency that keeps failing. Share one object per dependency."""
 
     __slots__ = (
         "__weakref__",
-        "_by_hand",
         "_counts",
         "_excluded",
-        "_lock",
         "_result_failed",
-        "circuit",
         "measures",
         "name",
         "on_change",
         "rejected",
     )
 
-    settings = frozenset({"circuit", "name"})
+    settings = frozenset({"circuit", "measures", "name"})
 
     def __init__(
         self,
@@ -135,14 +132,15 @@ class CircuitBreaker(Policy):
             why = "needs slow_rate" if slow_rate is None else "contradicts slow_seconds: give one"
             raise BadInputError(f"slow_factor {why}, got {slow_factor!r}")
         rates = failure_rate is not None or slow_rate is not None
+        if not rates:
+            idle = {"window": window, "window_calls": window_calls, "minimum_calls": minimum_calls}
+            checks.unused(idle, "failure_rate or slow_rate")
+        if failure_on_result is None and slow_rate is None:
+            refuse_empty("on", on, "failure_on_result or slow_rate")
         if rates and window is None and window_calls is None:
             window = 60.0
         if minimum_calls is None:
             minimum_calls = 20 if window_calls is None else min(20, window_calls)
-        elif not rates:
-            raise BadInputError(
-                f"minimum_calls needs failure_rate or slow_rate to matter, got {minimum_calls!r}"
-            )
         settings = CircuitSettings(
             failure_threshold=failure_threshold,
             success_threshold=success_threshold,
@@ -166,40 +164,17 @@ class CircuitBreaker(Policy):
         self.on_change: Callable[[str, str, str], object] | None = None
         """Told of each change: old state, new state, reason. What it raises is ignored."""
         self.circuit = Circuit(settings)
-        """The machine. Its `quiet` and `open_until` may be read without the lock."""
+        """The machine. Its `door` and `open_until` may be read without the lock."""
         self._counts = counts_as_failure if on is None else compile_condition("on", on)
         self._excluded = compile_condition("exclude", exclude) if exclude != () else None
         self._result_failed = failure_on_result
         self.measures = slow_rate is not None
         self._lock = threading.Lock()
-        self._by_hand: ContextVar[tuple[Permit, ...]] | None = None
-        """Permits taken by hand, by whoever took them: a thread, a task."""
+        self._by_hand: Leaves | None = None
         self.rejected: tuple[float, Outcome[Any]] | None = None
         """The outcome of refused calls, and until when it serves."""
 
-    # -- by hand ---------------------------------------------------------------------------
-
-    def can_execute(self) -> bool:
-        """Whether a call may be made; follow it with `record_success` or `record_failure`.
-
-        Or with a call through the breaker: it uses the leave that was given here.
-        """
-        permit = self.admit()
-        if permit is None:
-            return False
-        if self._by_hand is None:
-            self._by_hand = ContextVar("holdfast_permits", default=())
-        mine = [each for each in self._by_hand.get() if each.era == permit.era]
-        self._by_hand.set((*mine[-99:], permit))
-        return True
-
-    def record_success(self, seconds: float | None = None) -> None:
-        """Record that a call made by hand went well; ``seconds`` is how long it took."""
-        self._settle_by_hand(failed=False, seconds=seconds)
-
-    def record_failure(self, seconds: float | None = None) -> None:
-        """Record that a call made by hand failed; ``seconds`` is how long it took."""
-        self._settle_by_hand(failed=True, seconds=seconds)
+    # -- permits ---------------------------------------------------------------------------
 
     def admit(self) -> Permit | None:
         """A permit for one call, or None; end it with `settle`, or `abandon` it."""
@@ -239,30 +214,6 @@ class CircuitBreaker(Policy):
         seconds: float = self._change("time", self.circuit.retry_after)
         return seconds
 
-    def force_open(self) -> None:
-        """Refuse every call until told otherwise."""
-        self._change("by hand", self.circuit.force_open)
-
-    def disable(self) -> None:
-        """Admit every call and count nothing until told otherwise."""
-        self._change("by hand", self.circuit.disable)
-
-    def metrics_only(self) -> None:
-        """Admit every call, go on counting, and say in `would_be` what it would do."""
-        self._change("by hand", self.circuit.measure_only)
-
-    def trip(self) -> None:
-        """Open now, for the usual time."""
-        self._change("by hand", lambda now: self.circuit.trip(now, ambient.chance()))
-
-    def close(self) -> None:
-        """Close now: whoever says so has seen it work."""
-        self._change("seen to work", self.circuit.close)
-
-    def reset(self) -> None:
-        """Close now and forget what was counted."""
-        self._change("by hand", self.circuit.reset)
-
     def snapshot(self) -> dict[str, Any]:
         """The state, as plain data."""
         told = self._change("time", self.circuit.snapshot)
@@ -285,11 +236,21 @@ class CircuitBreaker(Policy):
         )
 
     def adopt_settings_of(self, other: CircuitBreaker) -> None:
-        """Take over another breaker's settings and keep state, era and counts."""
+        """Take over another breaker's settings and keep state, era and counts.
+
+        If more is to be looked at than before, or less, hot paths that were made around it are
+        left for good: what they look at was decided when they were made.
+        """
         with self._lock:
+            looked_at = self.plain, self.measures
             self.circuit.reconfigure(other.circuit.settings, ambient.now())
             self._counts, self._excluded = other._counts, other._excluded
-            self._result_failed, self.measures = other._result_failed, other.measures
+            self._result_failed = other._result_failed
+            object.__setattr__(self, "measures", other.measures)  # sealed for everybody else
+            if looked_at != (self.plain, self.measures):
+                self.circuit.change_door()
+                if hasattr(self, "_pipeline"):
+                    del self._pipeline  # calls through the breaker alone get a new one
 
     # -- in a pipeline ---------------------------------------------------------------------
 
@@ -369,13 +330,11 @@ class CircuitBreaker(Policy):
             hub.emit(events.OutcomeDiscarded(self.name, now, permit.era, failed))
 
     def rejection(self, now: float) -> Outcome[Any]:
-        """The outcome of a call that is sure to be refused at ``now``; it serves 0.1 seconds."""
+        """The outcome of calls that are sure to be refused at ``now``; it serves 0.1 seconds."""
         until = self.circuit.open_until
         after = until - now if until != math.inf else None
         error = CircuitBreakerOpenError(self.name, retry_after=after)
-        outcome: Outcome[Any] = Outcome(
-            error=error, steps=(f"{self.name}: refused, the circuit is open",)
-        )
+        outcome = Refusal(error, (f"{self.name}: refused, the circuit is open",))
         self.rejected = (min(until, now + 0.1), outcome)
         return outcome
 
@@ -396,27 +355,6 @@ class CircuitBreaker(Policy):
 
     def _renew(self, permit: Permit) -> None:
         self._change("progress of a probe", lambda now: self.circuit.renew(permit, now))
-
-    def probe_now(self) -> None:
-        """Be half-open now: the next calls are probes."""
-        self._change("by hand", self.circuit.half_open)
-
-    def _taken_by_hand(self) -> Permit | None:
-        """The leave that `can_execute` gave in this context and nobody has used."""
-        mine = () if self._by_hand is None else self._by_hand.get()
-        if self._by_hand is None or not mine:
-            return None
-        *rest, permit = mine
-        self._by_hand.set(tuple(rest))
-        return permit
-
-    def _leave_in_hand(self) -> Permit | None:
-        permit = self._taken_by_hand()
-        return permit if permit is not None and permit.era == self.circuit.era else None
-
-    def _settle_by_hand(self, *, failed: bool, seconds: float | None) -> None:
-        permit = self._taken_by_hand() or Permit(self.circuit.era)
-        self.settle(permit, failed=failed, seconds=seconds)
 
     def _change(self, reason: str, action: Callable[[float], Any]) -> Any:
         now = ambient.now()

@@ -5,6 +5,8 @@
   call, hands the lead to the next follower; a follower who gives up ends only its own wait.
 - Only results are kept, never failures. A failure goes to all who follow, as the same error,
   unless there is a stale result to give instead.
+- A call that asks, on its way, for what waits for itself, directly or through others, is made by
+  who asks: nobody waits for ever. Its result is then not kept.
 - An old answer is never given silently: the outcome's steps and `CacheServed` say so.
 - No lock is held over a call, or while results are let go.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
@@ -26,7 +28,8 @@ from holdfast.policies import checks
 from holdfast.policies.cache_key import key_of
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Park, Step
-from holdfast.policies.matching import Condition, compile_condition, every_leaf
+from holdfast.policies.flights import Flight, may_wait, waited
+from holdfast.policies.matching import Condition, compile_condition, every_leaf, refuse_empty
 from holdfast.policies.policy import Policy
 from holdfast.policies.scope import Scope
 from holdfast.policies.ticket import Ticket
@@ -34,18 +37,6 @@ from holdfast.ports import ambient
 
 LEAD: Final = object()
 """What is granted to a follower who is to make the call itself."""
-
-
-class _Flight:
-    """One call that is being made, and who waits for its result."""
-
-    __slots__ = ("leader", "line")
-
-    def __init__(self, leader: Scope) -> None:
-        self.leader = leader
-        """The scope of the call that is made for all."""
-        self.line: OrderedDict[Ticket, Scope] = OrderedDict()
-        """The followers, first come first."""
 
 
 class Cache(Policy):
@@ -112,9 +103,10 @@ class Cache(Policy):
         self.max_entries = max_entries
         self.name = name
         self._key = key
+        refuse_empty("on", on)
         self._matches = compile_condition("on", on)
         self._shelf = Shelf(seconds, stale_if_error or 0.0, max_entries)
-        self._flights: dict[Hashable, _Flight] = {}
+        self._flights: dict[Hashable, Flight] = {}
         self._tally: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -182,13 +174,15 @@ class Cache(Policy):
             return (yield from inner(call))
         if type(found) is Kept:
             return self._serve(call, found)
-        flight, ticket = found
+        flight, ticket, leading = found
         if ticket is not None:
             try:
                 yield Park(ticket, None, self.name)
             except BaseException:
                 self._leave(flight, ticket, key, scope)
                 raise
+            finally:
+                waited(leading, flight)
             if not ticket.granted and not self._leave(flight, ticket):
                 return self._give_up(call)
             if ticket.value is not LEAD:
@@ -197,7 +191,7 @@ class Cache(Policy):
         try:
             result = yield from inner(call)
         except BaseException:
-            self._hand_over(flight, key, scope)
+            self._hand_over(flight, key, scope, missed=not call.turned)
             raise
         if type(result) is Err and call.left() <= 0:
             # It may have failed for lack of time that those who follow still have.
@@ -206,8 +200,13 @@ class Cache(Policy):
             self._land(flight, key, scope, result)
         return self._conclude(call, key, result)
 
-    def _board(self, key: Hashable, scope: Scope) -> Kept | tuple[_Flight, Ticket | None] | None:
-        """A kept result; or the flight to lead, or to follow with a ticket; or None: go alone."""
+    def _board(
+        self, key: Hashable, scope: Scope
+    ) -> Kept | tuple[Flight, Ticket | None, tuple[Flight, ...]] | None:
+        """A kept result; or the flight to lead, or to follow with a ticket; or None: go alone.
+
+        With the flight come those that wait while its follower does.
+        """
         with self._lock:
             kept = self._shelf.fresh(key, ambient.now())
             if kept is not None:
@@ -216,21 +215,23 @@ class Cache(Policy):
             flight = self._flights.get(key)
             if flight is None:
                 self._tally["misses"] += 1
-                flight = self._flights[key] = _Flight(scope)
-                return flight, None
-            if _inside(scope, flight.leader):
-                # The call has come to ask for itself, and would wait for ever.
+                flight = self._flights[key] = Flight(scope)
+                return flight, None, ()
+            leading = may_wait(scope, flight)
+            if leading is None:
+                # It waits for this very call, and both would wait for ever.
                 self._tally["misses"] += 1
                 return None
             ticket = Ticket()
             flight.line[ticket] = scope
-            return flight, ticket
+            return flight, ticket, leading
 
-    def _land(self, flight: _Flight, key: Hashable, scope: Scope, result: Result) -> None:
+    def _land(self, flight: Flight, key: Hashable, scope: Scope, result: Result) -> None:
         """Keep a result, and give it or the failure to all who follow."""
         with self._lock:
             if flight.leader is not scope:
                 return
+            flight.end()
             gone: list[Kept] = []
             if self._flights.get(key) is flight:
                 del self._flights[key]
@@ -245,18 +246,24 @@ class Cache(Policy):
         for ticket in followers:
             ticket.grant(result)
 
-    def _hand_over(self, flight: _Flight, key: Hashable, scope: Scope) -> None:
+    def _hand_over(
+        self, flight: Flight, key: Hashable, scope: Scope, *, missed: bool = True
+    ) -> None:
         """Have the next follower make the call; there may be none."""
+        if not missed:  # it is to come again
+            with self._lock:
+                self._tally["misses"] -= 1
         while True:
             with self._lock:
                 if flight.leader is not scope:
                     return
                 if not flight.line:
+                    flight.end()
                     if self._flights.get(key) is flight:
                         del self._flights[key]
                     return
                 ticket, scope = flight.line.popitem(last=False)
-                flight.leader = scope
+                flight.pass_on(scope)
                 self._tally["misses"] += 1
                 ticket.value, ticket.granted = LEAD, True
             if ticket.grant(LEAD):
@@ -264,7 +271,7 @@ class Cache(Policy):
 
     def _leave(
         self,
-        flight: _Flight,
+        flight: Flight,
         ticket: Ticket,
         key: Hashable = None,
         scope: Scope | None = None,
@@ -333,15 +340,6 @@ class Cache(Policy):
             f"Cache({self.seconds}, stale_if_error={self.stale_if_error}, "
             f"max_entries={self.max_entries}, name={self.name!r})"
         )
-
-
-def _inside(scope: Scope | None, leader: Scope) -> bool:
-    """Whether a call was made by the call of ``leader``."""
-    while scope is not None:
-        if scope is leader:
-            return True
-        scope = scope.parent
-    return False
 
 
 def _of_ones_own(error: Exception) -> Exception:

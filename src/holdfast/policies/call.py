@@ -7,10 +7,10 @@ cannot be skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import DeadlineExceededError
+from holdfast.errors import DeadlineExceededError, RejectedError
 from holdfast.outcome import Attempt, Err, Report, Result
 from holdfast.policies.scope import Scope, child
 from holdfast.ports import ambient
@@ -32,11 +32,13 @@ class Call:
     __slots__ = (
         "adopted",
         "args",
+        "at_hand",
         "attempts",
         "before",
         "began",
         "cancellation",
         "changes",
+        "cut_off",
         "first",
         "fn",
         "governed",
@@ -55,10 +57,12 @@ class Call:
         "scope",
         "steps",
         "task",
+        "threaded",
+        "turned",
         "unmeasured",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915  # one line for each field of a record
         self,
         name: str,
         scope: Scope,
@@ -112,10 +116,24 @@ class Call:
         """Says whether a retry further out governs this call without the scope knowing it."""
         self.adopted: dict[int, object] = {}
         """What the hot path already holds, by the identity of the policy."""
+        self.threaded = ""
+        """The name of a limit that asked for a worker thread, in async code, which has none."""
+        self.cut_off: Sequence[None] = ()
+        """Holds something once nobody waits for the pipeline's calls: no attempt begins then."""
+        self.turned = False
+        """Whether the function, called as a sync one, turned out to be async: then this call
+        comes to nothing, and another that can await takes its place."""
+        self.at_hand: list[Any] = []
+        """What the function returned to the call whose place this one takes, to begin with."""
 
     def adopt(self, policy: object) -> object | None:
         """What the hot path already holds for ``policy``; it is handed over once."""
         return self.adopted.pop(id(policy), None) if self.adopted else None
+
+    def hand_on(self, policy: object) -> None:
+        """If another call takes the place of this one: ``policy`` has counted it already."""
+        if self.turned:
+            self.adopted[id(policy)] = True
 
     def ending(self, error: BaseException) -> bool:
         """Whether the caller has asked for the end of the call, and ``error`` came of that.
@@ -194,7 +212,10 @@ class Call:
         twin.began = self.began
         twin.history, twin.steps, twin.changes = self.history, self.steps, self.changes
         twin.retrying, twin.keyed = self.retrying, self.keyed
-        twin.governed = self.governed
+        twin.governed, twin.cut_off = self.governed, self.cut_off
+        twin.threaded = self.threaded
+        # Together, so that whatever is handed over is handed over once.
+        twin.adopted, twin.at_hand = self.adopted, self.at_hand
         return twin
 
     def report(self) -> Report:
@@ -205,6 +226,12 @@ class Call:
             ambient.now() - self.began,
             tuple(self.changes),
         )
+
+    def may_not_begin(self) -> Err | None:
+        """Why no attempt may begin now, if so."""
+        if ambient.now() >= self.scope.deadline:
+            return self.blame_deadline()
+        return Err(RejectedError(f"pipeline {self.name!r} is closed")) if self.cut_off else None
 
     def blame_deadline(self) -> Err:
         """The failure of a call whose time is up."""

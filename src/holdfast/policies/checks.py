@@ -7,6 +7,8 @@ comparison, so each is written as "not what it should be".
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.errors import BadInputError
@@ -39,6 +41,7 @@ def number(
     right = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
+        and (isinstance(value, float) or not _endless(value))
         and (at_least is None or value >= at_least)
         and (above is None or value > above)
         and (at_most is None or value <= at_most)
@@ -46,10 +49,25 @@ def number(
         and (not finite or math.isfinite(value))
     )
     if not right:
-        if finite and len(limits) > 1 and not (isinstance(value, float) and math.isinf(value)):
+        if finite and len(limits) > 1 and not _endless(value):
             limits.pop()
         told = " and ".join(limits)
-        raise BadInputError(f"{field} must be {told}{' ' + unit if unit else ''}, got {value!r}")
+        unit = f" {unit}" if unit else ""
+        raise BadInputError(f"{field} must be {told}{unit}, got {_shown(value)}")
+
+
+def _endless(value: Any) -> bool:
+    """Whether a value is infinite, or too large to be reckoned with."""
+    if isinstance(value, float):
+        return math.isinf(value)
+    return isinstance(value, int) and abs(value) > sys.float_info.max
+
+
+def _shown(value: Any) -> str:
+    """The value for people; a number of thousands of digits is not even writable."""
+    if isinstance(value, int) and _endless(value):
+        return f"a number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def seconds(field: str, value: Any, *, zero: bool = False, optional: bool = False) -> None:
@@ -75,7 +93,10 @@ def whole(field: str, value: Any, *, at_least: int, optional: bool = False) -> N
     if optional and value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise BadInputError(f"{field} must be a whole number of at least {at_least}, got {value!r}")
+        told = f"{field} must be a whole number of at least {at_least}"
+        raise BadInputError(f"{told}, got {_shown(value)}")
+    if _endless(value):
+        raise BadInputError(f"{field} must be at most {sys.float_info.max}, got {_shown(value)}")
 
 
 def flag(field: str, value: Any) -> None:
@@ -118,3 +139,14 @@ def instance(field: str, value: Any, kind: type, *, optional: bool = True) -> No
         return
     if not isinstance(value, kind):
         raise BadInputError(f"{field} must be a {kind.__name__}, got {value!r:.100}")
+
+
+def unused(given: Mapping[str, Any], without: str) -> None:
+    """Refuse settings that mean nothing without another one; None is a setting not given.
+
+    Raises:
+        BadInputError: naming the field, its value, and what it needs.
+    """
+    for field, value in given.items():
+        if value is not None:
+            raise BadInputError(f"{field} needs {without} to matter, got {value!r}")

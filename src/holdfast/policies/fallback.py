@@ -22,7 +22,7 @@ from holdfast.policies import checks
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Run, Step
 from holdfast.policies.frames import note, origin, release
-from holdfast.policies.matching import Condition, Test, compile_condition, every_leaf
+from holdfast.policies.matching import Condition, Test, compile_condition, every_leaf, refuse_empty
 from holdfast.policies.policy import Bound, Policy
 from holdfast.ports import ambient
 
@@ -61,6 +61,8 @@ class Fallback(Policy):
         """
         checks.hook("on_result", self.on_result)
         checks.label("name", self.name)
+        if self.on_result is None:
+            refuse_empty("on", self.on, "on_result")
         object.__setattr__(self, "_matches", compile_condition("on", self.on))
         object.__setattr__(self, "_takes_error", callable(self.value) and needs_one(self.value))
 

@@ -192,16 +192,21 @@ class Hedge(Policy):
             call.scope.key, call.keyed = self.idempotency.key(), True
         # A retry around this with the same budget has counted the first call already.
         counted = call.retrying is not None and call.retrying.budget is self.budget
-        if self.budget is not None and not counted:
-            self.budget.deposit()
-        self.count("calls")
+        if call.adopt(self) is None:
+            if self.budget is not None and not counted:
+                self.budget.deposit()
+            self.count("calls")
         after = self.wait()
         heat = _Heat(self, call, inner, after or 0.0)
-        if after is None:
-            return (yield from heat.first(call))
-        raced: Raced = yield Race(
-            heat.first, heat.another, heat.delay, _succeeded, self.name, self.on_discard
-        )
+        try:
+            if after is None:
+                return (yield from heat.first(call))
+            raced: Raced = yield Race(
+                heat.first, heat.another, heat.delay, _succeeded, self.name, self.on_discard
+            )
+        except BaseException:
+            call.hand_on(self)
+            raise
         if raced.started > 1:
             heat.close(raced)
         return raced.result

@@ -157,8 +157,8 @@ class Link:
 
     def _invoke(self, call: Call) -> Flow:
         """Call the function as the driver calls a pipeline's own."""
-        if call.left() <= 0:
-            return call.blame_deadline()
+        if (refusal := call.may_not_begin()) is not None:
+            return refusal
         call.attempts += 1
         # Not counted down on an interruption: the breaker asks what was at work.
         call.running += 1

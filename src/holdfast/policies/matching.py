@@ -100,6 +100,17 @@ def compile_condition(field: str, condition: Any) -> Test:
     return matches
 
 
+def refuse_empty(field: str, condition: Any, beside: str = "") -> None:
+    """Refuse a collection of conditions that has none in it, and so matches nothing.
+
+    Raises:
+        BadInputError: naming the field, and what may stand ``beside`` it to make sense of that.
+    """
+    if isinstance(condition, list | tuple | set | frozenset) and not condition:
+        unless = f" (or {beside} must be given)" if beside else ""
+        raise BadInputError(f"{field} must name at least one failure{unless}, got {condition!r}")
+
+
 def may_match_rejections(condition: Any) -> bool:
     """Whether a condition could match a rejection of ours; a predicate could match anything."""
     parts = condition if isinstance(condition, list | tuple | set | frozenset) else (condition,)

@@ -155,7 +155,7 @@ class RateLimiter(Policy):
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` when it is its turn."""
         if call.adopt(self) is not None:
-            return (yield from inner(call))
+            return (yield from self._pass(call, inner))
         longest = 0.0
         if self.wait:
             # A turn that comes just when the deadline does is of no use.
@@ -184,7 +184,14 @@ class RateLimiter(Policy):
                 call.waited(ambient.now() - now)
                 with self._lock:
                     self._waiting -= 1
-        return (yield from inner(call))
+        return (yield from self._pass(call, inner))
+
+    def _pass(self, call: Call, inner: Step) -> Flow:
+        try:
+            return (yield from inner(call))
+        except BaseException:
+            call.hand_on(self)
+            raise
 
     def _refuse(self, call: Call, wait: float) -> Err:
         reason = f"{self.rate:g} calls per {self.per:g} s are used up"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from holdfast import events
-from holdfast.errors import BadInputError, RejectedError
+from holdfast.errors import RejectedError
 from holdfast.events import hub
 from holdfast.outcome import Attempt, Err, Ok, Result, describe
 from holdfast.policies import checks
@@ -32,6 +32,7 @@ from holdfast.policies.matching import (
     compile_condition,
     every_leaf,
     may_match_rejections,
+    refuse_empty,
 )
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry_after import retry_after_of
@@ -107,8 +108,7 @@ class Retry(Policy):
         for hook in ("retry_on_result", "retry_after", "on_discard", "on_retry"):
             checks.hook(hook, getattr(self, hook))
         checks.label("name", self.name)
-        if isinstance(self.on, tuple | list | set | frozenset) and not self.on:
-            raise BadInputError("on must name at least one failure, got none")
+        refuse_empty("on", self.on)
         object.__setattr__(self, "_matches", compile_condition("on", self.on))
         if self.idempotency is not None and self.max_attempts > 1:
             self.idempotency.require_lookup("Retry")
@@ -264,6 +264,8 @@ class Retry(Policy):
         """The wait before the next attempt, or None and why there is none."""
         if type(result) is Err and call.ending(result.error):
             return None, "the caller has asked for the end"
+        if call.cut_off:
+            return None, "the pipeline is closed"
         if unknown is not None or _must_not_be_repeated(result):
             return None, "nobody can tell whether it took effect"
         if number >= self.max_attempts:

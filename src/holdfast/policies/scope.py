@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from holdfast.errors import DeadlineExceededError
 from holdfast.policies import checks
+from holdfast.policies.sealed import Sealed
 from holdfast.ports import ambient
 
 
@@ -31,6 +32,7 @@ class Scope:
         "deadline",
         "folds",
         "key",
+        "leads",
         "listeners",
         "live",
         "parent",
@@ -56,6 +58,8 @@ class Scope:
     """Whether what is being ended in here was waiting in a queue of ours."""
     key: str | None
     """The idempotency key: the same over all attempts of one call."""
+    leads: tuple[Any, ...]
+    """The calls made in here for all who want the same; see `holdfast.policies.flights`."""
     listeners: tuple[Callable[[], None], ...]
     """Who wants to hear of progress: idle timeouts, leases."""
 
@@ -74,6 +78,7 @@ _DEFAULTS: dict[str, Any] = {
     "attempt": 1,
     "rang": False,
     "key": None,
+    "leads": (),
     "listeners": (),
     "queued": 0.0,
     "queued_out": False,
@@ -136,7 +141,7 @@ _blocks: ContextVar[tuple[tuple[Scope, Token[Scope | None]], ...]]
 _blocks = ContextVar("holdfast_deadlines", default=())
 
 
-class Deadline:
+class Deadline(Sealed):
     """A moment by which work must have ended, inherited by every call inside it.
 
     Use it as a block: pipelines inside interrupt what would outlast it, start
@@ -151,7 +156,18 @@ class Deadline:
 
     __slots__ = ("at",)
 
+    settings = frozenset({"at"})
+
     def __init__(self, at: float) -> None:
+        """Take the moment.
+
+        Args:
+            at: monotonic seconds.
+
+        Raises:
+            BadInputError: it is not a number.
+        """
+        checks.number("at", at, unit="seconds", finite=False)
         self.at = at
         """Monotonic seconds."""
 

@@ -112,15 +112,17 @@ class AdaptiveThrottle(Policy):
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` unless it is held back, and count how it was received."""
-        now, chance = ambient.now(), ambient.chance()
-        with self._lock:
-            admitted = self._machine.admit(now, chance)
-        if not admitted:
-            return self._refuse(call)
+        if call.adopt(self) is None:
+            now, chance = ambient.now(), ambient.chance()
+            with self._lock:
+                admitted = self._machine.admit(now, chance)
+            if not admitted:
+                return self._refuse(call)
         sent = call.attempts
         try:
             result = yield from inner(call)
         except BaseException:
+            call.hand_on(self)
             # A condition of the user's that raises must not replace the interruption.
             with suppress(Exception):
                 self._count_cut(call)

@@ -38,7 +38,8 @@ class Timeout(Policy):
     """Longest time without a call of `holdfast.progress()`, or None for no limit."""
     thread: bool = False
     """Sync only: run the work in a worker thread, so that the caller goes on when the time is
-    up. The worker cannot be stopped; it is counted, and there is a cap on such workers."""
+    up. The worker cannot be stopped; it is counted, and there is a cap on such workers. In async
+    code a sync function is run in the event loop all the same, and the outcome's steps say so."""
     on_discard: Callable[[Any], Any] | None = None
     """Sync only: given a result that came too late."""
     name: str = "timeout"

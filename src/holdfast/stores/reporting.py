@@ -118,9 +118,13 @@ def report(connection: Connection, since: Moment = None) -> dict[str, Any]:
     attempted = sum(tally["attempted"] for tally in by_strategy.values())
     successful = sum(tally["successful"] for tally in by_strategy.values())
     return {
+        "since": moment(began).isoformat() if began is not None else None,
         "total_errors": total,
         "kept_errors": _kept(connection, first),
         "error_rate_per_minute": total / minutes,
+        "rate_seconds": minutes * 60,
+        "errors_by_minute": _series(connection, MINUTE, 60, first, now),
+        "errors_by_hour": _series(connection, HOUR, 48, first, now),
         "most_common_errors": [
             {name: group[name] for name in ("type", "category", "message", "count", "fingerprint")}
             for group in groups[:10]
@@ -129,11 +133,29 @@ def report(connection: Connection, since: Moment = None) -> dict[str, Any]:
         "errors_by_severity": _ranked(told["severity"]),
         "errors_by_dependency": _ranked(told["dependency"]),
         "recovery_rate": successful / attempted if attempted else 0.0,
+        "recoveries_attempted": attempted,
+        "recoveries_successful": successful,
         "recovery_by_strategy": by_strategy,
         "recent_critical_errors": _critical(connection, first),
         "groups": groups,
+        "group_count": len(by_group),
         "generated_at": moment(now).isoformat(),
     }
+
+
+def _series(
+    connection: Connection, width: int, buckets: int, since: float | None, now: float
+) -> list[int]:
+    """Counts of the last so many minutes or hours, the oldest first; the last one has begun."""
+    table = tables.rollup
+    last = int(now) // width
+    first = (last - buckets + 1) * width
+    if since is not None:
+        first = max(first, math.floor(since / width) * width)
+    query = sa.select(table.c.start, sa.func.sum(table.c["count"]))
+    query = query.where(table.c.width == width, table.c.start >= first).group_by(table.c.start)
+    found = {int(start) // width: int(count) for start, count in connection.execute(query)}
+    return [found.get(tick, 0) for tick in range(last - buckets + 1, last + 1)]
 
 
 def _ranked(counted: dict[str, int]) -> dict[str, int]:

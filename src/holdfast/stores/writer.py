@@ -15,6 +15,7 @@ Laws:
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import weakref
@@ -223,8 +224,9 @@ class Writer:
         try:
             self.retention.step(self.place)
         except Exception as error:  # noqa: BLE001  # nor of anything here
-            # Said once, whether writing or removing meets it first.
-            self._failed(f"cannot remove what is old: {words(error)}")
+            # A server that is away is told of once, by the write that meets it.
+            level = logging.DEBUG if kind_of(error) is Kind.UNREACHABLE else logging.WARNING
+            LOG.log(level, "error history: cannot remove what is old: %s", words(error))
             self.retention.rest()
             # Whoever uses it next looks at it anew, and mends it if it is damaged.
             self.place.renew()

@@ -37,6 +37,7 @@ from holdfast.system.classification import classify
 from holdfast.system.degradation import GracefulDegradation, LevelChange
 from holdfast.system.episode import Memory
 from holdfast.system.health import breaker_health, verdict
+from holdfast.system.integrations import install
 from holdfast.system.levels import Levels, Observing, observes
 from holdfast.system.mending import Adjusting, Mending, Remembering
 from holdfast.system.parts import Key, NamedParts
@@ -108,6 +109,8 @@ class ErrorHandlingSystem(NamedParts):
         if self.history is not None:
             self.graceful_degradation.on_change = self._level_changed
         self.closed = False
+        if settings.integrations:
+            install(self)
 
     def _level_changed(self, change: LevelChange) -> None:
         scope = change.scope or "all"
@@ -269,7 +272,7 @@ class ErrorHandlingSystem(NamedParts):
         if chain is not None:
             policies.append(self.get_fallback_chain(chain))
         if adjust:
-            policies.append(Adjusting(dependency, degradation, settings.degraded_attempts))
+            policies.append(Adjusting(dependency, degradation, memory, settings.degraded_attempts))
         recovery = self.recovery_procedure if settings.recover else None
         policies.append(Mending(dependency, memory, recovery, self._levels, budget))
         if retry and settings.retry.max_attempts > 1:

@@ -198,53 +198,64 @@ class Mending(Policy):
 class Adjusting(Policy):
     """Call with parameters that suit the level, and with less when memory was short."""
 
-    __slots__ = ("_degradation", "most", "scope")
+    __slots__ = ("_degradation", "_memory", "most", "scope")
     settings = frozenset({"most", "scope"})
 
-    def __init__(self, scope: str, degradation: GracefulDegradation, most: int) -> None:
+    def __init__(
+        self, scope: str, degradation: GracefulDegradation, memory: Memory, most: int
+    ) -> None:
         self.scope = scope
         self.most = most
         self._degradation = degradation
+        self._memory = memory
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` with the parameters of the level; go down as far as needed."""
         args, kwargs = call.args, call.kwargs
         asked = _parameters(args, kwargs)
         try:
-            used = self._adjust(call, args, kwargs, asked)
+            used, changes = self._adjust(call, args, kwargs, asked)
             result = yield from inner(call)
             for _ in range(self.most):
                 if type(result) is Ok or call.ending(result.error) or call.left() <= 0:
                     break
                 if not _less_may_help(result.error, call):
                     break
+                episode, before = _episode(result.error, call), used
                 why = describe(result.error)
+                release(result.error)
                 old = self._degradation.level(self.scope)
                 if self._degradation.degrade(why, scope=self.scope) == old:
                     break
-                less = self._degradation.adjust_parameters(asked, scope=self.scope)
-                if dict(less) == used:
+                used, changes = self._adjust(call, args, kwargs, asked)
+                if used == before:
                     break
-                release(result.error)
-                used = self._adjust(call, args, kwargs, asked)
                 result = yield from inner(call)
+                if episode is not None:
+                    good = type(result) is Ok
+                    self._memory.resolve(episode, strategy="degradation", successful=good)
+            if type(result) is Ok:
+                call.changes.extend(changes)
             return result
         finally:
             call.args, call.kwargs = args, kwargs
 
     def _adjust(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], asked: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Put the level's parameters in place; what they are, and what was changed, in words."""
         told = self._degradation.adjust_parameters(asked, scope=self.scope)
-        if told.changes:
-            call.args, call.kwargs = _with(args, kwargs, told)
-            for change in told.changes:
-                words = f"{change.key} {change.before!r:.100} to {change.after!r:.100}"
-                call.change(f"degradation ({told.level}): {words}: {change.reason}")
-                log.warning("%s: degraded to %s: %s", name_of(call.fn), told.level, words)
+        call.args, call.kwargs = _with(args, kwargs, told)
+        changes = [
+            f"degradation ({told.level}): {one.key} {one.before!r:.100} to {one.after!r:.100}"
+            for one in told.changes
+        ]
+        for change in changes:
+            call.say(change)
+            log.warning("%s: %s", name_of(call.fn), change)
         for left in told.skipped:
             call.say(f"degradation ({told.level}): {left.key} left as it is: {left.reason}")
-        return dict(told)
+        return dict(told), changes
 
     def bound(self, inner: Bound) -> Bound:
         """A further call for each level."""

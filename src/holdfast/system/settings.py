@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.errors import BadInputError
 from holdfast.pipeline.config import Source, parse, read
-from holdfast.pipeline.config_fields import a_table, at, build, only_known
+from holdfast.pipeline.config_fields import Names, a_table, at, build, only_known
 from holdfast.policies import checks
 from holdfast.policies.backoff import Backoff
 from holdfast.policies.breaker import CircuitBreaker
@@ -129,6 +129,8 @@ class SystemSettings:
     """Fallback chains kept by name."""
     recover: bool = True
     """Whether recovery strategies run by themselves."""
+    integrations: bool = True
+    """Whether installed packages bring their rules, strategies and knobs."""
     degraded_attempts: int = 4
     """Calls with reduced parameters, at most, after a call that allows it has failed."""
     retry: RetrySettings = field(default_factory=RetrySettings)
@@ -152,6 +154,7 @@ class SystemSettings:
         checks.whole("max_chains", self.max_chains, at_least=1)
         checks.whole("degraded_attempts", self.degraded_attempts, at_least=0)
         checks.flag("recover", self.recover)
+        checks.flag("integrations", self.integrations)
         for name, kind in _PARTS.items():
             checks.instance(name, getattr(self, name), kind, optional=False)
         a_table("circuit_breaker", self.circuit_breaker)
@@ -233,7 +236,12 @@ def settings_from(source: Source, names: Mapping[str, Any] | None = None) -> Sys
                 section = _degradation(section)
             given[name] = build(name, kind, section, f"the table {name}")
     if "circuit_breaker" in table:
-        given["circuit_breaker"] = dict(a_table("circuit_breaker", table["circuit_breaker"]))
+        chosen = a_table("circuit_breaker", table["circuit_breaker"])
+        known = Names(names or {})
+        given["circuit_breaker"] = {
+            key: known.convert(at("circuit_breaker", key), key, value)
+            for key, value in chosen.items()
+        }
     pipelines = {key: table[key] for key in OF_PIPELINES if key in table}
     parse(pipelines, names or {})
     given["pipelines"] = pipelines

@@ -23,29 +23,23 @@ from holdfast.error_info import ErrorInfo
 from holdfast.errors import BadInputError, ErrorCategory, ErrorSeverity
 from holdfast.policies import checks
 from holdfast.ports import ambient
-from holdfast.telemetry.groups import ErrorGroup, Group, Groups, Totals
+from holdfast.telemetry.groups import ErrorGroup, Totals
 from holdfast.telemetry.intake import (
-    Draft,
-    Key,
-    cut,
     draft_of,
     extra_of,
     flags_of,
-    key_of,
     moments_of,
+    name_of,
     worth_watching,
 )
-from holdfast.telemetry.kept import ATTEMPTED, SUCCESSFUL, Extra, Kept, KeptErrors, Line
-from holdfast.telemetry.rates import Rates
+from holdfast.telemetry.kept import Extra, KeptErrors, Line
+from holdfast.telemetry.ledger import WATCHED, Ledger
 from holdfast.telemetry.summary import Material, ranked, summarise
 from holdfast.telemetry.tallies import Latencies, Recoveries
 
-WATCHED = 64
-"""So many of the latest `ErrorInfo`s are looked at again, in case their recovery has ended."""
 REPORTED_GROUPS = 20
-_LINES = 256
-_ENDED = ATTEMPTED | SUCCESSFUL
-_NO_GROUP = Group("", "", ErrorCategory.UNKNOWN, "")
+
+__all__ = ["REPORTED_GROUPS", "WATCHED", "ErrorAnalytics"]
 
 
 class ErrorAnalytics:
@@ -59,20 +53,12 @@ class ErrorAnalytics:
     """
 
     __slots__ = (
-        "_attempted",
-        "_groups",
-        "_kept",
         "_latencies",
-        "_latest",
-        "_lines",
+        "_ledger",
         "_lock",
-        "_rates",
         "_recoveries",
         "_restored",
         "_started",
-        "_successful",
-        "_unresolved",
-        "_watched",
         "max_groups",
         "max_history",
     )
@@ -92,18 +78,10 @@ class ErrorAnalytics:
         self.max_history = max_history
         self.max_groups = max_groups
         self._lock = threading.Lock()
-        self._kept = Kept(max_history)
-        self._groups = Groups(max_groups)
-        self._rates = Rates()
+        self._ledger = Ledger(max_history, max_groups)
         self._latencies = Latencies()
         self._recoveries = Recoveries()
-        self._lines: dict[Key, Line] = {}
-        """Lines of recent errors by what they were made from: spares reading their messages."""
-        self._latest = _NO_GROUP
-        """The group that was recorded last; it needs not be moved to the end."""
-        self._watched: list[ErrorInfo | None] = [None] * min(WATCHED, max_history)
-        self._attempted = self._successful = 0
-        self._restored = self._unresolved = 0
+        self._restored = 0
         self._started = ambient.wall()
 
     def record_error(self, info: ErrorInfo) -> int:
@@ -116,30 +94,21 @@ class ErrorAnalytics:
             BadInputError: if its category, severity or suggested recovery is none of ours.
         """
         at, when = moments_of(info)
-        line = self._recall(info)
+        line = self._ledger.recall(info)
         draft = draft_of(info) if line is None else None
         flags = flags_of(info)
         extra = extra_of(info)
         watched = info if draft is None or worth_watching(info) else None
         with self._lock:
-            line = self._count(line, draft, at, when, flags)
-            kept = self._kept
-            number = kept.next
-            place = number % len(self._watched)
-            earlier = self._watched[place]
-            if earlier is not None and (earlier.recovery_attempted or earlier.strategy):
-                self._look_again(number - len(self._watched), earlier)
-            self._watched[place] = watched
-            kept.put(number, line, at, flags, self._shared(line, extra))
-            kept.next = number + 1
-        return number
+            line = self._ledger.count(line, draft, at, when, flags)
+            return self._ledger.keep(line, at, flags, extra, watched)
 
     def resolve(self, number: int, *, strategy: str = "", successful: bool) -> bool:
         """Say how the recovery of a recorded error ended.
 
         Args:
             number: what `record_error` returned.
-            strategy: what helped, or else the last that was tried.
+            strategy: what helped, or else the last that was tried; empty if that is known already.
             successful: whether it had a verified effect.
 
         Returns:
@@ -150,15 +119,9 @@ class ErrorAnalytics:
             BadInputError: if there was no error of that number.
         """
         with self._lock:
-            if not 1 <= number < self._kept.next:
+            if not 1 <= number < self._ledger.kept.next:
                 raise BadInputError(f"number must be one that record_error gave, got {number!r}")
-            if number < self._kept.first:
-                self._unresolved += 1
-                return False
-            if number >= self._kept.next - len(self._watched):
-                self._watched[number % len(self._watched)] = None
-            self._end(number, ATTEMPTED | (SUCCESSFUL if successful else 0), strategy)
-        return True
+            return self._ledger.resolve(number, strategy, successful=successful)
 
     def record_recovery(
         self,
@@ -181,7 +144,7 @@ class ErrorAnalytics:
         checks.seconds("seconds", seconds, zero=True)
         kind = _category(category)
         with self._lock:
-            self._recoveries.add(cut(strategy, 200), kind, bool(successful), seconds)
+            self._recoveries.add(name_of(strategy), kind, bool(successful), seconds)
 
     def record_latency(self, dependency: str, seconds: float) -> None:
         """Count how long one call to a dependency took.
@@ -192,7 +155,7 @@ class ErrorAnalytics:
         if not 0.0 <= seconds < 1e300:
             checks.seconds("seconds", seconds, zero=True)
         with self._lock:
-            self._latencies.add(cut(dependency, 200), seconds)
+            self._latencies.add(name_of(dependency), seconds)
 
     def restore(self, rows: Iterable[ErrorInfo]) -> int:
         """Count what a history has, in any order, and keep the latest of it.
@@ -211,30 +174,29 @@ class ErrorAnalytics:
         number = 0
         for number, info in enumerate(rows, start=1):
             at, when = moments_of(info)
-            line = self._recall(info)
+            line = self._ledger.recall(info)
             draft = draft_of(info) if line is None else None
             flags, extra = flags_of(info), extra_of(info)
             with self._lock:
                 self._restored += 1
-                line = self._count(line, draft, at, when, flags)
-                entry = (at, number, line, flags, self._shared(line, extra))
+                line = self._ledger.count(line, draft, at, when, flags)
+                entry = (at, number, line, flags, self._ledger.shared(line, extra))
             if len(newest) < self.max_history:
                 heapq.heappush(newest, entry)
             else:
                 heapq.heappushpop(newest, entry)
         newest.sort(reverse=True, key=lambda entry: entry[:2])
         with self._lock:
-            room = self.max_history - (self._kept.next - self._kept.first)
+            room = self.max_history - (self._ledger.kept.next - self._ledger.kept.first)
             for at, _, line, flags, extra in newest[:room]:
-                self._kept.put_before(line, at, flags, extra)
+                self._ledger.kept.put_before(line, at, flags, extra)
         return number
 
     @property
     def error_history(self) -> KeptErrors:
         """The kept errors as they are now, the oldest first: a sequence of `ErrorInfo`."""
         with self._lock:
-            self._look_again_at_all()
-            return self._kept.view()
+            return self._ledger.view()
 
     def get_error_rate(self, time_window: timedelta | float = 3600.0) -> float:
         """Errors per minute over the last ``time_window``.
@@ -249,7 +211,7 @@ class ErrorAnalytics:
         """
         seconds = time_window.total_seconds() if isinstance(time_window, timedelta) else time_window
         with self._lock:
-            return self._rates.rate(seconds, ambient.now()) * 60.0
+            return self._ledger.rates.rate(seconds, ambient.now()) * 60.0
 
     def get_most_common_errors(self, limit: int = 10) -> list[tuple[str, int]]:
         """Exception classes with how many errors there were of each, the most first.
@@ -268,7 +230,7 @@ class ErrorAnalytics:
         """
         checks.whole("limit", limit, at_least=0)
         with self._lock:
-            return self._told_groups(limit)
+            return self._ledger.greatest(limit)
 
     @overload
     def get_errors_by_category(self, category: None = None) -> dict[str, int]: ...
@@ -326,11 +288,12 @@ class ErrorAnalytics:
             strategy: of this strategy's attempts, as told by `record_recovery`; without one, of
                 all errors whose recovery was attempted.
         """
+        ledger = self._ledger
         with self._lock:
             if strategy is not None:
-                return self._recoveries.rate(strategy)
-            self._look_again_at_all()
-            return self._successful / self._attempted if self._attempted else 0.0
+                return self._recoveries.rate(name_of(strategy))
+            ledger.look_again()
+            return ledger.successful / ledger.attempted if ledger.attempted else 0.0
 
     def recovery_by_strategy(self) -> dict[str, dict[str, Any]]:
         """For each strategy ``attempted``, ``successful``, ``rate``, ``by_category``, `seconds`."""
@@ -344,131 +307,38 @@ class ErrorAnalytics:
         recorded.
         """
         with self._lock:
-            return self._latencies.percentiles(dependency)
+            return self._latencies.percentiles(name_of(dependency))
 
     def generate_report(self) -> dict[str, Any]:
         """Everything in one dict of plain data; `docs/analytics.md` says what is in it."""
+        ledger = self._ledger
         with self._lock:
-            self._look_again_at_all()
             now = ambient.now()
+            kept = ledger.view()
             material = Material(
                 wall=ambient.wall(),
                 started=self._started,
-                totals=self._groups.totals(),
-                kept=self._kept.view(),
-                groups=self._told_groups(REPORTED_GROUPS),
-                group_count=len(self._groups),
-                evicted_groups=self._groups.evicted,
-                evicted_errors=self._groups.gone.errors,
+                totals=ledger.groups.totals(),
+                kept=kept,
+                groups=ledger.greatest(REPORTED_GROUPS),
+                group_count=len(ledger.groups),
+                evicted_groups=ledger.groups.evicted,
+                evicted_errors=ledger.groups.gone.errors,
                 restored=self._restored,
-                attempted=self._attempted,
-                successful=self._successful,
-                late_resolutions=self._unresolved,
+                attempted=ledger.attempted,
+                successful=ledger.successful,
+                late_resolutions=ledger.late,
                 recoveries=self._recoveries.told(),
                 latencies=self._latencies.told(),
-                last_hour=self._rates.count(3600.0, now),
-                minutes=self._rates.series(60.0, now),
-                hours=self._rates.series(3600.0, now),
+                last_hour=ledger.rates.count(3600.0, now),
+                minutes=ledger.rates.series(60.0, now),
+                hours=ledger.rates.series(3600.0, now),
             )
         return summarise(material)
 
-    # What follows is called with the lock held, but for `_recall` and `_totals`.
-
-    def _recall(self, info: ErrorInfo) -> Line | None:
-        try:
-            return self._lines.get(key_of(info))
-        except TypeError:
-            return None  # a list for frames, or no text for a message: the draft sets it right
-
-    def _count(
-        self, line: Line | None, draft: Draft | None, at: float, when: float, flags: int
-    ) -> Line:
-        if line is None:
-            line = self._drawn(draft)
-        elif line.group.gone:
-            self._renew(line)
-        group = line.group
-        if group is not self._latest:
-            self._groups.touch(group)
-            self._latest = group
-        line.strand.count += 1
-        rates = self._rates
-        if rates.since <= when < rates.until:
-            rates.total += 1
-        else:
-            rates.record(when)
-        group.see(at, when)
-        if flags & ATTEMPTED:
-            self._attempted += 1
-            self._successful += flags & _ENDED == _ENDED
-        return line
-
-    def _drawn(self, draft: Draft | None) -> Line:
-        assert draft is not None, "a line is remembered, or drafted"  # noqa: S101 - for the reader
-        group = self._groups.find(
-            draft.fingerprint, draft.error_type, draft.category, draft.message
-        )
-        facts = draft.facts
-        if facts == group.facts:
-            facts = group.facts
-        else:
-            group.facts = facts
-        line = Line(group, group.strand(draft.severity, facts[0]), draft.message, facts)
-        if draft.key is not None:
-            if len(self._lines) >= _LINES:
-                self._lines.clear()  # those in use are soon back, at one reading each
-            self._lines[draft.key] = line
-        return line
-
-    def _renew(self, line: Line) -> None:
-        """Let a line whose group had to make room count for that group's successor."""
-        old = line.group
-        line.group = self._groups.find(old.fingerprint, old.error_type, old.category, line.message)
-        line.strand = line.group.strand(line.strand.severity, line.facts[0])
-
-    def _shared(self, line: Line, extra: Extra | None) -> Extra | None:
-        if extra is None:
-            return None
-        if extra == line.group.extra:
-            return line.group.extra
-        line.group.extra = extra
-        return extra
-
-    def _look_again_at_all(self) -> None:
-        kept = self._kept
-        for number in range(max(1, kept.next - len(self._watched)), kept.next):
-            info = self._watched[number % len(self._watched)]
-            if info is not None:
-                self._look_again(number, info)
-
-    def _look_again(self, number: int, info: ErrorInfo) -> None:
-        slot = number % self._kept.size
-        extra = self._kept.extras[slot]
-        flags = flags_of(info) & _ENDED
-        strategy = cut(info.strategy, 200)
-        if self._kept.flags[slot] & _ENDED != flags or (extra[0] if extra else "") != strategy:
-            self._end(number, flags, strategy)
-
-    def _end(self, number: int, flags: int, strategy: str) -> None:
-        kept = self._kept
-        slot = number % kept.size
-        before = kept.flags[slot] & _ENDED
-        kept.flags[slot] = kept.flags[slot] & ~_ENDED | flags
-        self._attempted += bool(flags & ATTEMPTED) - bool(before & ATTEMPTED)
-        self._successful += (flags == _ENDED) - (before == _ENDED)
-        line, extra = kept.lines[slot], kept.extras[slot]
-        if line is not None and strategy != (extra[0] if extra else ""):
-            _, traceback, context = extra or ("", None, None)
-            kept.extras[slot] = self._shared(line, (cut(strategy, 200), traceback, context))
-
-    def _told_groups(self, limit: int) -> list[ErrorGroup]:
-        wall, now = ambient.wall(), ambient.now()
-        greatest = heapq.nlargest(limit, self._groups, key=lambda group: group.count)
-        return [group.told(wall, now) for group in greatest]
-
     def _totals(self) -> Totals:
         with self._lock:
-            return self._groups.totals()
+            return self._ledger.groups.totals()
 
 
 def _category(category: ErrorCategory | str) -> ErrorCategory:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from holdfast.error_info import ErrorInfo
@@ -18,8 +19,8 @@ _NAME_CHARACTERS = 200
 _FRAMES = 20
 _CONTEXT_MEMBERS = 16
 _CONTEXT_CHARACTERS = 200
-_EARLIEST, _LATEST = -62_000_000_000.0, 253_000_000_000.0
-"""Seconds that a `datetime` can hold in any zone: the years 5 to 9987."""
+_EARLIEST, _LATEST = 86_400.0, 32_000_000_000.0
+"""Seconds that a `datetime` can hold in any zone on any system: 1970-01-02 until the year 2984."""
 
 Key = tuple[str, str, tuple[str, ...], str, str, str, str, str, str]
 """What a line is made from. Two errors with the same key are the same but for their times."""
@@ -72,12 +73,12 @@ def draft_of(info: ErrorInfo) -> Draft:
         suggested = SuggestedRecovery(info.suggested_recovery)
     except ValueError as error:
         raise BadInputError(f"this error cannot be counted: {error}") from error
-    error_type = cut(info.error_type, _NAME_CHARACTERS)
+    error_type = name_of(info.error_type)
     message = _text(info.error_message)[:READ_CHARACTERS]
-    frames = tuple(cut(frame, _NAME_CHARACTERS) for frame in tuple(info.frames)[:_FRAMES])
-    dependency = cut(info.dependency, _NAME_CHARACTERS)
-    operation = cut(info.operation, _NAME_CHARACTERS)
-    reason = cut(info.reason, _NAME_CHARACTERS)
+    frames = tuple(name_of(frame) for frame in tuple(info.frames)[:_FRAMES])
+    dependency = name_of(info.dependency)
+    operation = name_of(info.operation)
+    reason = name_of(info.reason)
     clean = (error_type, message, frames, category, severity, dependency, operation, reason)
     key: Key = (*clean, suggested)
     try:
@@ -128,19 +129,23 @@ def extra_of(info: ErrorInfo) -> Extra | None:
     """What most errors do not have."""
     if not info.strategy and info.traceback is None and info.context is None:
         return None
-    traceback = info.traceback
+    traceback = None if info.traceback is None else _text(info.traceback)
     if traceback is not None and len(traceback) > TRACEBACK_CHARACTERS:
         # Its end tells what happened, its beginning only how the program was started.
         traceback = "…" + traceback[1 - TRACEBACK_CHARACTERS :]
-    context = plain(info.context) if isinstance(info.context, Mapping) else None
-    return cut(info.strategy, _NAME_CHARACTERS), traceback, context
+    return name_of(info.strategy), traceback, _context_of(info.context)
 
 
 def worth_watching(info: ErrorInfo) -> bool:
     """Whether it is small enough to be held on to for a while."""
     return len(_text(info.error_message)) <= READ_CHARACTERS and (
-        info.traceback is None or len(info.traceback) <= 8 * TRACEBACK_CHARACTERS
+        info.traceback is None or len(_text(info.traceback)) <= 8 * TRACEBACK_CHARACTERS
     )
+
+
+def name_of(text: object) -> str:
+    """The name of a class, a function, a dependency or a strategy, cut to size."""
+    return cut(text, _NAME_CHARACTERS)
 
 
 def cut(text: object, characters: int) -> str:
@@ -158,20 +163,37 @@ def plain(value: object, depth: int = 2) -> Any:
     if isinstance(value, str):
         return cut(value, _CONTEXT_CHARACTERS)
     if depth and isinstance(value, Mapping):
-        return {
+        told = {
             cut(key, _CONTEXT_CHARACTERS // 2) if isinstance(key, str) else plain(key, 0): plain(
                 member, depth - 1
             )
-            for key, member in _few(value.items())
+            for key, member in islice(value.items(), _CONTEXT_MEMBERS)
         }
+        return told | ({"…": _more(value)} if len(value) > _CONTEXT_MEMBERS else {})
     if depth and isinstance(value, list | tuple | set | frozenset):
-        return [plain(member, depth - 1) for member in _few(value)]
+        members = [plain(member, depth - 1) for member in islice(value, _CONTEXT_MEMBERS)]
+        return members + ([_more(value)] if len(value) > _CONTEXT_MEMBERS else [])
     return f"<{type(value).__name__}>"
 
 
-def _few(members: Any) -> Iterator[Any]:
-    return (member for member, _ in zip(members, range(_CONTEXT_MEMBERS), strict=False))
+def _more(value: Sized) -> str:
+    return f"{len(value) - _CONTEXT_MEMBERS:,} more"
+
+
+def _context_of(context: object) -> dict[str, Any] | None:
+    if not isinstance(context, Mapping):
+        return None
+    try:
+        told: dict[str, Any] = plain(context)
+    except Exception as error:  # noqa: BLE001 - another thread's change, or anybody's mapping
+        return {"unreadable": name_of(type(error).__name__)}
+    return told
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return value
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - what an exception is made of may be anything
+        return f"<{type(value).__name__}>"

@@ -20,7 +20,8 @@ def render(report: Mapping[str, Any], form: str, *, title: str = "Errors") -> st
     """The report as text.
 
     Args:
-        report: what `ErrorAnalytics.generate_report` gave, also after a journey through JSON.
+        report: what `ErrorAnalytics.generate_report` or `ErrorHistory.report` gave, also after a
+            journey through JSON.
         form: one of `FORMATS`. For a terminal there is `table`.
         title: the heading; JSON has none.
 

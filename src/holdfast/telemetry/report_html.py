@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdfast.telemetry import plots
 from holdfast.telemetry.plots import safe, seconds_in_words
+from holdfast.telemetry.report_shape import whole
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #f6f7f9; --card: #fff; --ink: #1c2430; --soft: #667085;
@@ -55,7 +56,8 @@ th, td { padding: .45rem .75rem .45rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.message { overflow-wrap: anywhere; min-width: 16rem; } td.when { white-space: nowrap; }
+td.message { overflow-wrap: anywhere; min-width: 16rem; } td.when { white-space: nowrap;
+  width: 1%; }
 code { font: .85em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 td small { display: block; color: var(--soft); }
 .badge { display: inline-block; padding: 0 .5em; border-radius: 99px; font-size: .8rem;
@@ -77,28 +79,23 @@ def html(report: Mapping[str, Any], title: str = "Errors") -> str:
     """The whole page.
 
     Args:
-        report: what `ErrorAnalytics.generate_report` gave, also after a journey through JSON.
+        report: what `ErrorAnalytics.generate_report` or `ErrorHistory.report` gave, also after a
+            journey through JSON.
         title: the page's title.
     """
+    report = whole(report)
     severities = report["errors_by_severity"]
+    since = f", counting since {_when(report['since'])}" if report["since"] else ""
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_MAY}">',
         f"<title>{safe(title)}</title><style>{_STYLE}</style></head><body><main>",
-        f"<header><h1>{safe(title)}</h1><p>As of {_when(report['generated_at'])},",
-        f" counting since {_when(report['since'])}</p></header>",
+        f"<header><h1>{safe(title)}</h1>",
+        f"<p>As of {_when(report['generated_at'])}{since}</p></header>",
         _tiles(report),
-        _section(
-            "Errors in the last hour",
-            plots.over_time(report["errors_by_minute"], 60.0, "Errors by the minute"),
-            "half",
-        ),
-        _section(
-            "Errors in the last two days",
-            plots.over_time(report["errors_by_hour"], 3600.0, "Errors by the hour"),
-            "half",
-        ),
+        _series(report["errors_by_minute"], 60.0, "Errors in the last hour"),
+        _series(report["errors_by_hour"], 3600.0, "Errors in the last two days"),
         _section(
             "By category",
             plots.bars(report["errors_by_category"], "Errors by category"),
@@ -121,12 +118,7 @@ def html(report: Mapping[str, Any], title: str = "Errors") -> str:
             _criticals(report["recent_critical_errors"]),
             empty=not report["recent_critical_errors"],
         ),
-        _section(
-            "Most common",
-            _table(("type", "errors"), report["most_common_errors"], numbers={1}),
-            "half",
-            empty=not report["most_common_errors"],
-        ),
+        _most_common(report["most_common_errors"]),
         _section(
             "By dependency",
             _table(
@@ -134,7 +126,7 @@ def html(report: Mapping[str, Any], title: str = "Errors") -> str:
                 list(report["errors_by_dependency"].items())[:10],
                 numbers={1},
             ),
-            "half",
+            "wide" if report["most_common_errors"] is None else "half",
             empty=not report["errors_by_dependency"],
         ),
         _section(
@@ -142,7 +134,7 @@ def html(report: Mapping[str, Any], title: str = "Errors") -> str:
             _strategies(report["recovery_by_strategy"]),
             empty=not report["recovery_by_strategy"],
         ),
-        _section("Latency", _latency(report["latency"]), empty=not report["latency"]),
+        _latency(report["latency"]),
         "</main></body></html>\n",
     ]
     return "".join(parts)
@@ -153,15 +145,33 @@ def _tiles(report: Mapping[str, Any]) -> str:
     recovered = f"{report['recovery_rate']:.0%}" if attempted else _NONE
     tiles = (
         (f"{report['total_errors']:,}", "errors in all"),
-        (f"{report['error_rate_per_minute']:,.2f}", "a minute, over the last hour"),
-        (f"{report['group_count'] + report['evicted_groups']:,}", "groups seen"),
+        (f"{report['error_rate_per_minute']:,.2f}", f"a minute, {report['rate_over']}"),
+        (_groups_seen(report), "groups seen"),
         (f"{report['errors_by_severity'].get('critical', 0):,}", "critical"),
-        (recovered, f"of {attempted:,} recoveries worked"),
+        (recovered, f"of {attempted:,} recoveries worked" if attempted else "no recovery tried"),
     )
     told = "".join(
         f'<div class="tile"><b>{big}</b><span>{small}</span></div>' for big, small in tiles
     )
     return f'<div class="tiles">{told}</div>'
+
+
+def _groups_seen(report: Mapping[str, Any]) -> str:
+    count = report["group_count"]
+    return _NONE if count is None else f"{count + report['evicted_groups']:,}"
+
+
+def _series(counts: Sequence[float] | None, width_seconds: float, title: str) -> str:
+    if counts is None:
+        return ""
+    return _section(title, plots.over_time(counts, width_seconds, title), "half")
+
+
+def _most_common(pairs: Sequence[Any] | None) -> str:
+    if pairs is None:
+        return ""
+    told = _table(("type", "errors"), pairs, numbers={1})
+    return _section("Most common", told, "half", empty=not pairs)
 
 
 def _groups(report: Mapping[str, Any]) -> str:
@@ -176,7 +186,7 @@ def _groups(report: Mapping[str, Any]) -> str:
             f'<td><span class="badge {severity}">{severity}</span></td>'
             f'<td class="message"><b>{safe(group["error_type"])}</b><small>{safe(about)}</small>'
             f'<span class="sample" title="{sample}">{sample}</span></td>'
-            f"<td>{plots.spark(group['last_hour'], 'Errors of the last hour')}</td>"
+            f"<td>{_spark(group['last_hour'])}</td>"
             f"<td><code>{safe(group['fingerprint'])}</code></td></tr>"
         )
     head = _head(("errors", "worst", "what", "last hour", "fingerprint"), {0})
@@ -187,9 +197,14 @@ def _groups(report: Mapping[str, Any]) -> str:
         if left
         else ""
     )
-    shown, kept = len(report["groups"]), report["group_count"]
+    shown = len(report["groups"])
+    kept = report["group_count"] or shown
     more = f'<p class="note">The greatest {shown:,} of {kept:,}.</p>' if kept > shown else ""
     return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>{more}{note}'
+
+
+def _spark(counts: Sequence[float] | None) -> str:
+    return _NONE if counts is None else plots.spark(counts, "Errors of the last hour")
 
 
 def _criticals(errors: Iterable[Mapping[str, Any]]) -> str:
@@ -219,7 +234,11 @@ def _strategies(table: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _latency(table: Mapping[str, Mapping[str, Any]]) -> str:
+def _latency(table: Mapping[str, Mapping[str, Any]] | None) -> str:
+    if table is None:
+        return ""
+    if not table:
+        return _section("Latency", "", empty=True)
     keys = ("p50", "p90", "p95", "p99")
     most_called = sorted(table, key=lambda name: -table[name]["count"])[:_DEPENDENCIES]
     shown = {name: table[name] for name in table if name in most_called}
@@ -235,10 +254,8 @@ def _latency(table: Mapping[str, Mapping[str, Any]]) -> str:
         for name, found in shown.items()
     ]
     told = _table(("dependency", "calls", *keys, "max"), rows, numbers=set(range(1, 7)))
-    return (
-        f'{plots.latencies(table, "Latency percentiles")}<div class="legend">{legend}</div>'
-        f"{told}{note}"
-    )
+    plot = plots.latencies(shown, "Latency percentiles")
+    return _section("Latency", f'{plot}<div class="legend">{legend}</div>{told}{note}')
 
 
 def _section(title: str, body: str, size: str = "wide", *, empty: bool = False) -> str:

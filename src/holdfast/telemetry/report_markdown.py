@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from holdfast.telemetry.plots import seconds_in_words
+from holdfast.telemetry.report_shape import whole
 from holdfast.text import printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$@:-])")
@@ -16,23 +17,26 @@ def markdown(report: Mapping[str, Any], title: str = "Errors") -> str:
     """The whole text.
 
     Args:
-        report: what `ErrorAnalytics.generate_report` gave, also after a journey through JSON.
+        report: what `ErrorAnalytics.generate_report` or `ErrorHistory.report` gave, also after a
+            journey through JSON.
         title: the heading.
     """
+    report = whole(report)
     attempted = report["recoveries_attempted"]
+    since = f", counting since {report['since']}" if report["since"] else ""
     recovered = f"{report['recovery_rate']:.0%} of {attempted:,}" if attempted else "none attempted"
     evicted = report["evicted_groups"]
-    left = report["errors_of_evicted_groups"]
+    left, groups = report["errors_of_evicted_groups"], report["group_count"]
     gone = f", and {left:,} errors of {evicted:,} that made room" if evicted else ""
     lines = [
         f"# {plain(title)}",
         "",
-        f"- As of: {report['generated_at']}, counting since {report['since']}",
+        f"- As of: {report['generated_at']}{since}",
         f"- Errors: {report['total_errors']:,}",
-        f"- A minute, over the last hour: {report['error_rate_per_minute']:.2f}",
+        f"- A minute, {report['rate_over']}: {report['error_rate_per_minute']:.2f}",
         f"- Recoveries that worked: {recovered}",
-        f"- Groups: {report['group_count']:,}{gone}",
-        *_counts("Most common", "type", report["most_common_errors"]),
+        *([] if groups is None else [f"- Groups: {groups:,}{gone}"]),
+        *_counts("Most common", "type", report["most_common_errors"] or ()),
         *_counts("By category", "category", report["errors_by_category"].items()),
         *_counts("By severity", "severity", report["errors_by_severity"].items()),
         *_counts("By dependency", "dependency", report["errors_by_dependency"].items()),
@@ -81,7 +85,7 @@ def markdown(report: Mapping[str, Any], title: str = "Errors") -> str:
                     f"{found['count']:,}",
                     *(seconds_in_words(found[key]) for key in ("p50", "p90", "p95", "p99", "max")),
                 )
-                for name, found in report["latency"].items()
+                for name, found in (report["latency"] or {}).items()
             ),
         ),
     ]

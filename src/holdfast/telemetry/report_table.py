@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from holdfast.telemetry.plots import seconds_in_words
+from holdfast.telemetry.report_shape import whole
 from holdfast.text import printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def table(report: Mapping[str, Any], title: str = "Errors") -> Group:
     """Everything worth a look, to be printed by a rich console.
 
     Args:
-        report: what `ErrorAnalytics.generate_report` gave, also after a journey through JSON.
+        report: what `ErrorAnalytics.generate_report` or `ErrorHistory.report` gave, also after a
+            journey through JSON.
         title: the heading.
 
     Raises:
@@ -28,13 +30,15 @@ def table(report: Mapping[str, Any], title: str = "Errors") -> Group:
     from rich.console import Group as Renderables  # noqa: PLC0415 - an extra
     from rich.text import Text  # noqa: PLC0415 - an extra
 
+    report = whole(report)
     attempted = report["recoveries_attempted"]
+    since = f", counting since {report['since']}" if report["since"] else ""
     recovered = f"{report['recovery_rate']:.0%} of {attempted:,}" if attempted else "none attempted"
     facts = Text.assemble(
         (printable(title), "bold"),
         f"  {report['total_errors']:,} in all, {report['error_rate_per_minute']:.2f} a minute"
-        f" over the last hour, recoveries that worked: {recovered}\n",
-        (f"as of {report['generated_at']}, counting since {report['since']}", "dim"),
+        f" {report['rate_over']}, recoveries that worked: {recovered}\n",
+        (f"as of {report['generated_at']}{since}", "dim"),
     )
     groups = _table("Groups", ("errors", "worst", "what", "trend"), right={0})
     for group in report["groups"]:
@@ -77,7 +81,7 @@ def table(report: Mapping[str, Any], title: str = "Errors") -> Group:
         ("dependency", "calls", *keys),
         (
             (name, found["count"], *(seconds_in_words(found[key]) for key in keys))
-            for name, found in report["latency"].items()
+            for name, found in (report["latency"] or {}).items()
         ),
     )
     return Renderables(*parts)

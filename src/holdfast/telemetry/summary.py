@@ -51,6 +51,7 @@ def summarise(material: Material) -> dict[str, Any]:
         "restored_errors": material.restored,
         "kept_errors": len(material.kept),
         "error_rate_per_minute": material.last_hour / 60.0,
+        "rate_seconds": 3600.0,
         "most_common_errors": [list(pair) for pair in ranked(totals.types)[:MOST_COMMON]],
         "errors_by_category": dict(ranked(totals.categories)),
         "errors_by_severity": dict(ranked(totals.severities)),
