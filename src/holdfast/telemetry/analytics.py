@@ -96,8 +96,8 @@ class ErrorAnalytics:
         at, when = moments_of(info)
         line = self._ledger.recall(info)
         draft = draft_of(info) if line is None else None
-        flags = flags_of(info)
-        extra = extra_of(info)
+        extra, ends = extra_of(info)
+        flags = flags_of(info) | ends
         watched = info if draft is None or worth_watching(info) else None
         with self._lock:
             line = self._ledger.count(line, draft, at, when, flags)
@@ -176,7 +176,8 @@ class ErrorAnalytics:
             at, when = moments_of(info)
             line = self._ledger.recall(info)
             draft = draft_of(info) if line is None else None
-            flags, extra = flags_of(info), extra_of(info)
+            extra, ends = extra_of(info)
+            flags = flags_of(info) | ends
             with self._lock:
                 self._restored += 1
                 line = self._ledger.count(line, draft, at, when, flags)

@@ -11,7 +11,16 @@ from holdfast.error_info import ErrorInfo
 from holdfast.errors import BadInputError, ErrorCategory, ErrorSeverity, SuggestedRecovery
 from holdfast.ports import ambient
 from holdfast.telemetry.fingerprint import READ_CHARACTERS, digest
-from holdfast.telemetry.kept import ATTEMPTED, AWARE, SUCCESSFUL, TRANSIENT, Extra, Facts
+from holdfast.telemetry.kept import (
+    ATTEMPTED,
+    AWARE,
+    ENDS,
+    SUCCESSFUL,
+    TRANSIENT,
+    Extra,
+    Facts,
+    ending,
+)
 
 MESSAGE_CHARACTERS = 500
 TRACEBACK_CHARACTERS = 4_000
@@ -125,15 +134,32 @@ def flags_of(info: ErrorInfo) -> int:
     return flags
 
 
-def extra_of(info: ErrorInfo) -> Extra | None:
-    """What most errors do not have."""
+def extra_of(info: ErrorInfo) -> tuple[Extra | None, int]:
+    """What not every error has, and the flag `ENDS` where it is set."""
     if not info.strategy and info.traceback is None and info.context is None:
-        return None
-    traceback = None if info.traceback is None else _text(info.traceback)
-    if traceback is not None and len(traceback) > TRACEBACK_CHARACTERS:
+        return None, 0
+    traceback, ends = _traceback_of(info)
+    return (name_of(info.strategy), traceback, _context_of(info.context)), ends
+
+
+def _traceback_of(info: ErrorInfo) -> tuple[str | None, int]:
+    if info.traceback is None:
+        return None, 0
+    whole, most, ends = _text(info.traceback), TRACEBACK_CHARACTERS, 0
+    kind, message = info.error_type, info.error_message
+    if (
+        type(kind) is type(message) is str
+        and len(kind) <= _NAME_CHARACTERS
+        and len(message) <= MESSAGE_CHARACTERS
+        and whole.endswith(own := ending(kind, message))
+    ):
+        # Cut where no message makes a difference, so that all messages share it.
+        whole, ends = whole[: -len(own)], ENDS
+        most -= _NAME_CHARACTERS + MESSAGE_CHARACTERS + len(ending("", ""))
+    if len(whole) > most:
         # Its end tells what happened, its beginning only how the program was started.
-        traceback = "…" + traceback[1 - TRACEBACK_CHARACTERS :]
-    return name_of(info.strategy), traceback, _context_of(info.context)
+        whole = "…" + whole[1 - most :]
+    return whole, ends
 
 
 def worth_watching(info: ErrorInfo) -> bool:

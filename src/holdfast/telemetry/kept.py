@@ -29,6 +29,10 @@ TRANSIENT = 4
 AWARE = 8
 """Flag: the time was given with its zone; it is given back in UTC."""
 
+ENDS = 16
+"""Flag: the traceback ends with the error's own line, which is left out of what is kept of it. So
+errors of one place whose messages differ share one traceback."""
+
 Facts = tuple[str, tuple[str, ...], str, str, SuggestedRecovery]
 """Dependency, frames, operation, reason, suggested recovery."""
 Extra = tuple[str, str | None, Mapping[str, Any] | None]
@@ -135,6 +139,8 @@ class KeptErrors(Sequence[ErrorInfo]):
         line, flags = self._lines[at], self._flags[at]
         dependency, frames, operation, reason, suggested = line.facts
         strategy, traceback, context = self._extras[at] or ("", None, None)
+        if flags & ENDS and traceback is not None:
+            traceback += ending(line.group.error_type, line.message)
         return ErrorInfo(
             timestamp=datetime.fromtimestamp(self._times[at], UTC if flags & AWARE else None),
             error_type=line.group.error_type,
@@ -153,3 +159,8 @@ class KeptErrors(Sequence[ErrorInfo]):
             frames=frames,
             reason=reason,
         )
+
+
+def ending(error_type: str, message: str) -> str:
+    """How a traceback ends."""
+    return f"{error_type}: {message}\n"
