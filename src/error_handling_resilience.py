@@ -31,6 +31,7 @@ from holdfast import (
 from holdfast.machines.permits import Permit
 from holdfast.ports import ambient
 from holdfast.system.capture import capture
+from holdfast.system.chains import NamedChain
 
 __all__ = [
     "CircuitBreaker",
@@ -193,13 +194,13 @@ class CircuitBreaker(holdfast.CircuitBreaker):
 _CONFIGURED = frozenset(CircuitBreakerConfig.__dataclass_fields__)
 
 
-class FallbackChain(holdfast.FallbackChain):
+class FallbackChain(NamedChain):
     """A chain whose targets take their ``config`` as further keyword arguments."""
 
     __slots__ = ("fallbacks",)
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, stop_on=(), primary={"name": "(the function called)"})
+        super().__init__(name, primary="(the function called)", stop_on=())
         self.fallbacks: list[tuple[Callable[..., Any], dict[str, Any]]] = []
 
     def add_fallback(  # type: ignore[override]
@@ -225,6 +226,8 @@ class ErrorHandlingSystem(holdfast.ErrorHandlingSystem):
 
     breaker_class: ClassVar[type[holdfast.CircuitBreaker]] = CircuitBreaker
     chain_class: ClassVar[type[holdfast.FallbackChain]] = FallbackChain
+    breaker_defaults: ClassVar[Mapping[str, Any]] = {}
+    degrades_alone: ClassVar[bool] = False
 
     def __init__(self, config: Mapping[str, Any] | None = None, **more: Any) -> None:
         super().__init__(config, **more)

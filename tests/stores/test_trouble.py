@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -405,3 +406,26 @@ def test_words_hold_one_scrubbed_line():
     assert kind_of(PermissionError("x")) is Kind.DENIED
     assert kind_of(OSError("x")) is Kind.FULL
     assert kind_of(sqlalchemy.exc.TimeoutError()) is Kind.BUSY
+
+
+# -- what is not ours ------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_history_is_refused_and_left_alone(tmp_path):
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("my thesis")
+    with pytest.raises(BadInputError, match="no error history, and is left alone"):
+        ErrorHistory(str(thesis))
+    assert thesis.read_text() == "my thesis"
+    assert [one.name for one in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "app.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE users (name TEXT)")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(BadInputError, match="another program"):
+        ErrorHistory(str(path))
+    assert path.read_bytes() == before

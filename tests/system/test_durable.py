@@ -30,7 +30,10 @@ from holdfast.system.recovery import Strategy
 
 url, mode = sys.argv[1:]
 system = ErrorHandlingSystem(
-    {"history": {"url": url}, "circuit_breaker": {"failure_threshold": 3, "timeout": 0.02}}
+    {
+        "history": {"url": url},
+        "circuit_breaker": {"failure_threshold": 3, "timeout": 0.02, "exclude": []},
+    }
 )
 
 

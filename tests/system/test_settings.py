@@ -396,3 +396,9 @@ def test_settings_from_code_are_refused_when_they_are_built():
     ]:
         with pytest.raises(BadInputError, match=field):
             build()
+
+
+def test_a_total_in_which_no_retry_fits_is_refused():
+    with pytest.raises(BadInputError, match=r"system\.total must be above the first wait"):
+        SystemSettings.of({"system": {"total": 0.5}})
+    assert SystemSettings.of({"system": {"total": 0.5}, "retry": {"max_attempts": 1}}).total == 0.5

@@ -48,6 +48,7 @@ class Call:
         "kwargs",
         "left_behind",
         "name",
+        "noted",
         "paid",
         "parked",
         "permits",
@@ -104,6 +105,8 @@ class Call:
         """How many cancellations that task had pending when the call began."""
         self.history: list[Attempt] = []
         self.steps: list[object] = []
+        self.noted: Any = None
+        """What the latest failure of the function itself means, where somebody classifies it."""
         self.changes: list[str] = []
         """What was changed to get a result, in words."""
         self.retrying: Retry | None = None

@@ -22,6 +22,7 @@ from holdfast.errors import BadInputError
 from holdfast.ports import ambient
 from holdfast.stores import schema, tables
 from holdfast.stores.address import Address, writing
+from holdfast.stores.strangers import refuse_other_databases, refuse_strangers
 from holdfast.stores.trouble import Kind, kind_of, words
 
 LOG = logging.getLogger("holdfast")
@@ -109,6 +110,7 @@ class Place:
                 if kind_of(error) is not Kind.CORRUPT:
                     raise
                 self.renew()
+                refuse_strangers(path)
                 aside = _move_aside(path)
                 self._check()
                 self.lasting = (
@@ -148,6 +150,8 @@ class Place:
     def _check(self, *, thorough: bool = False) -> None:
         """Bring the schema up to date and see that every table can be read."""
         engine, path = self.engine, self.address.path
+        if path is not None and path.is_file() and path.stat().st_size:
+            refuse_other_databases(path)
         schema.bring_up_to_date(engine, self.address.shown)
         with engine.connect() as connection:
             for table in tables.metadata.tables.values():

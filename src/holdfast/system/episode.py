@@ -30,8 +30,11 @@ class Counts:
     """What came of the calls of one function."""
 
     calls: int = 0
+    succeeded: int = 0
     failed: int = 0
     """Calls that ended with an error."""
+    rejected: int = 0
+    """Calls that were refused: they never ran, or not to their end."""
     retried: int = 0
     """Attempts that failed and were followed by another."""
 
@@ -40,8 +43,9 @@ class Counts:
         return {
             "calls": self.calls,
             "attempts": self.calls + self.retried,
-            "successes": self.calls - self.failed,
+            "successes": self.succeeded,
             "failures": self.failed + self.retried,
+            "rejected": self.rejected,
         }
 
 
@@ -83,8 +87,10 @@ class Memory:
             event = self.history.append(info, mark)
         return Episode(info, number, event)
 
-    def resolve(self, episode: Episode, *, strategy: str, successful: bool) -> None:
+    def resolve(self, episode: Episode | None, *, strategy: str, successful: bool) -> None:
         """Tell how the recovery of an error ended."""
+        if episode is None:
+            return
         info = episode.info
         info.recovery_attempted, info.recovery_successful = True, successful
         info.strategy = strategy

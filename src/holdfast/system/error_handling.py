@@ -14,12 +14,13 @@ breaker. While all goes well only the last two cost anything.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from holdfast.errors import BadInputError, ErrorCategory, RejectedError
 from holdfast.outcome import Outcome
@@ -28,18 +29,21 @@ from holdfast.pipeline.streams import kind_of
 from holdfast.pipeline.transient import transient
 from holdfast.policies import checks
 from holdfast.policies.breaker import CircuitBreaker
+from holdfast.policies.chain import FallbackChain
 from holdfast.policies.policy import Policy
 from holdfast.policies.retry import Retry
 from holdfast.policies.timeout import Timeout
 from holdfast.ports import ambient
 from holdfast.system.capture import name_of
+from holdfast.system.causes import Noting, Sparing
+from holdfast.system.chains import NamedChain
 from holdfast.system.classification import classify
 from holdfast.system.degradation import GracefulDegradation, LevelChange
-from holdfast.system.episode import Memory
+from holdfast.system.episode import Counts, Memory
 from holdfast.system.health import breaker_health, verdict
 from holdfast.system.integrations import install
 from holdfast.system.levels import Levels, Observing, observes
-from holdfast.system.mending import Adjusting, Mending, Remembering
+from holdfast.system.mending import Adjusting, Mending, Remembering, remember
 from holdfast.system.parts import Key, NamedParts
 from holdfast.system.recovery import RecoveryProcedure, standard_strategies
 from holdfast.system.settings import SystemSettings, settings_from
@@ -71,6 +75,9 @@ class ErrorHandlingSystem(NamedParts):
     Safe for all threads, tasks and event loops. Close it at the end if it has a history; as a
     block (`with`, `async with`) it closes itself.
     """
+
+    degrades_alone: ClassVar[bool] = True
+    """Whether a severe error of one dependency leaves the level of the others alone."""
 
     graceful_degradation: GracefulDegradation
     error_analytics: ErrorAnalytics
@@ -105,7 +112,9 @@ class ErrorHandlingSystem(NamedParts):
         if self.history is not None and settings.history.restore:
             _restore(self.error_analytics, self.history, settings.history.restore)
         self._memory = Memory(self.error_analytics, self.history)
-        self._levels = Levels(self.graceful_degradation, self.error_analytics)
+        self._levels = Levels(
+            self.graceful_degradation, self.error_analytics, scoped=self.degrades_alone
+        )
         if self.history is not None:
             self.graceful_degradation.on_change = self._level_changed
         self.closed = False
@@ -115,6 +124,10 @@ class ErrorHandlingSystem(NamedParts):
     def _level_changed(self, change: LevelChange) -> None:
         scope = change.scope or "all"
         self._memory.change("degradation", scope, change.old, change.new, change.reason)
+
+    def _watch_chain(self, chain: FallbackChain) -> None:
+        if isinstance(chain, NamedChain):
+            chain.record = lambda error, call: remember(self._memory, error, chain.name, call)
 
     def _watch(self, breaker: CircuitBreaker) -> None:
         if self.history is not None:
@@ -164,8 +177,11 @@ class ErrorHandlingSystem(NamedParts):
         pipeline = self._pipeline(
             circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
         )
-        self._memory.count(name_of(fn)).calls += 1
-        return await pipeline.execute(fn, *args, **kwargs)
+        counts = self._memory.count(name_of(fn))
+        counts.calls += 1
+        value = await pipeline.execute(fn, *args, **kwargs)
+        counts.succeeded += 1
+        return value
 
     def call_with_resilience(
         self,
@@ -182,8 +198,11 @@ class ErrorHandlingSystem(NamedParts):
         pipeline = self._pipeline(
             circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
         )
-        self._memory.count(name_of(fn)).calls += 1
-        return pipeline.call(fn, *args, **kwargs)
+        counts = self._memory.count(name_of(fn))
+        counts.calls += 1
+        value = pipeline.call(fn, *args, **kwargs)
+        counts.succeeded += 1
+        return value
 
     async def outcome_with_resilience(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -195,8 +214,10 @@ class ErrorHandlingSystem(NamedParts):
         """
         chosen = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
         pipeline = self._pipeline(*(chosen.get(key, _OPTIONS[key]) for key in _OPTIONS))
-        self._memory.count(name_of(fn)).calls += 1
-        return await pipeline.outcome(fn, *args, **kwargs)
+        counts = self._memory.count(name_of(fn))
+        counts.calls += 1
+        # Never in a variable here: the frame of what failed holds this one.
+        return _counted(counts, await pipeline.outcome(fn, *args, **kwargs))
 
     def call_outcome_with_resilience(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -204,8 +225,9 @@ class ErrorHandlingSystem(NamedParts):
         """Like `outcome_with_resilience`, for sync functions in code without an event loop."""
         chosen = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
         pipeline = self._pipeline(*(chosen.get(key, _OPTIONS[key]) for key in _OPTIONS))
-        self._memory.count(name_of(fn)).calls += 1
-        return pipeline.call_outcome(fn, *args, **kwargs)
+        counts = self._memory.count(name_of(fn))
+        counts.calls += 1
+        return _counted(counts, pipeline.call_outcome(fn, *args, **kwargs))
 
     def resilient(self, **options: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:
         """Decorate a `def` or an `async def`; takes the options of `execute_with_resilience`.
@@ -249,6 +271,9 @@ class ErrorHandlingSystem(NamedParts):
     def _pipeline(self, breaker: str | None, chain: str | None, *how: Any) -> Pipeline:
         retry, adjust = how
         key: Key = breaker, chain, bool(retry), bool(adjust)
+        for option, name in (("circuit_breaker_name", breaker), ("fallback_chain_name", chain)):
+            if name is not None and type(name) is not str:
+                raise BadInputError(f"{option} must be a name, got {name!r:.100}")
         ready = self._ready.get(breaker)
         found = None if ready is None else ready.get(key)
         if found is not None:
@@ -273,16 +298,21 @@ class ErrorHandlingSystem(NamedParts):
             policies.append(self.get_fallback_chain(chain))
         if adjust:
             policies.append(Adjusting(dependency, degradation, memory, settings.degraded_attempts))
+        guard = None if breaker is None else self.get_circuit_breaker(breaker)
         recovery = self.recovery_procedure if settings.recover else None
-        policies.append(Mending(dependency, memory, recovery, self._levels, budget))
+        cause = self._cause(dependency)
+        policies.append(
+            Mending(dependency, memory, recovery, self._levels, budget, breaker=guard, cause=cause)
+        )
         if retry and settings.retry.max_attempts > 1:
             chosen = settings.retry
             waits = chosen.backoff()
             policies.append(Retry(chosen.max_attempts, waits, on=worth_repeating, budget=budget))
+        policies.append(Noting(dependency, cause))
         if observes(degradation.settings):
             policies.append(Observing(dependency, degradation))
-        if breaker is not None:
-            policies.append(self.get_circuit_breaker(breaker))
+        if guard is not None:
+            policies.append(Sparing(guard) if adjust else guard)
         return Pipeline(*policies, name=dependency[:200])
 
     # -- looking at it ---------------------------------------------------------------------
@@ -329,7 +359,7 @@ class ErrorHandlingSystem(NamedParts):
         for pipeline in self._pipelines():
             pipeline.close(max(0.0, until - ambient.now()))
         if self.history is not None:
-            self.history.close()
+            self.history.close(max(0.0, until - ambient.now()))
 
     async def aclose(self, limit: float = 30.0) -> None:
         """Like `close`, for code in an event loop."""
@@ -339,7 +369,9 @@ class ErrorHandlingSystem(NamedParts):
         for pipeline in self._pipelines():
             await pipeline.aclose(max(0.0, until - ambient.now()))
         if self.history is not None:
-            self.history.close()
+            # It may wait for a disk, which the event loop must not.
+            left = max(0.0, until - ambient.now())
+            await asyncio.to_thread(self.history.close, left)
 
     def __enter__(self) -> Self:
         return self
@@ -352,6 +384,11 @@ class ErrorHandlingSystem(NamedParts):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _counted(counts: Counts, outcome: Outcome[Any]) -> Outcome[Any]:
+    counts.succeeded += outcome.ok
+    return outcome
 
 
 _OPTIONS: dict[str, Any] = {

@@ -28,24 +28,28 @@ RATE_SECONDS = 60.0
 class Levels:
     """The link between failed calls and the level of the service."""
 
-    __slots__ = ("analytics", "degradation")
+    __slots__ = ("analytics", "degradation", "scoped")
 
-    def __init__(self, degradation: GracefulDegradation, analytics: ErrorAnalytics) -> None:
+    def __init__(
+        self, degradation: GracefulDegradation, analytics: ErrorAnalytics, *, scoped: bool = True
+    ) -> None:
         self.degradation = degradation
         self.analytics = analytics
+        self.scoped = scoped
+        """Whether a severe error of one dependency leaves the others' level alone."""
 
-    def heed(self, call: Call, info: ErrorInfo) -> None:
-        """Hear of an error that nothing has mended."""
-        degradation = self.degradation
-        before = degradation.current_level
+    def heed(self, call: Call, info: ErrorInfo, scope: str | None) -> None:
+        """Hear of an error that nothing has mended; ``scope`` is the dependency, if it has one."""
+        degradation, scope = self.degradation, scope if self.scoped else None
+        before = degradation.level(scope)
         degradation.observe_error(
-            info.severity, reason=f"{info.error_type}: {info.error_message}"[:300]
+            info.severity, scope, reason=f"{info.error_type}: {info.error_message}"[:300]
         )
         if degradation.settings.error_rate is not None:
             degradation.observe_rate(self.analytics.get_error_rate(RATE_SECONDS))
         if info.category is ErrorCategory.MEMORY:
             degradation.observe_memory()
-        after = degradation.current_level
+        after = degradation.level(scope)
         if after != before:
             call.say(f"degradation: from {before} to {after}")
 

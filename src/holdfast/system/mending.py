@@ -4,8 +4,9 @@ Three policies, the first and the last at rest while calls succeed:
 
 - `Mending` stands around the retries of one function. Recovery runs before degradation. What was
   recovered is called once more, inside the same deadline, and out of the same budget.
-- `Adjusting` stands around it when a call's parameters may be reduced. It lowers the level of the
-  dependency step by step, as far as needed, and says what it changed.
+- `Adjusting` stands around it when a call's parameters may be reduced. It goes down from the level
+  of the dependency step by step, as far as this call needs, and says what it changed. The level
+  itself stays: that one request is too large says nothing about the next.
 - `Remembering` stands around everything, and records what nobody else has.
 """
 
@@ -17,14 +18,18 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from holdfast.error_info import ErrorInfo
 from holdfast.errors import (
     BadInputError,
+    CircuitBreakerOpenError,
     ErrorCategory,
     FallbackChainExhaustedError,
     RejectedError,
     SuggestedRecovery,
 )
+from holdfast.machines.permits import CircuitState
 from holdfast.outcome import Err, Ok, Result, describe
+from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.budget import RetryBudget
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Effect, Flow, Run, Step
@@ -32,6 +37,8 @@ from holdfast.policies.frames import note, origin, release
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry import Retry
 from holdfast.system.capture import capture, name_of
+from holdfast.system.causes import Cause, noted
+from holdfast.system.degradation.grades import LEVELS, DegradationLevel
 from holdfast.system.recovery import RecoveryContext
 
 if TYPE_CHECKING:
@@ -59,7 +66,7 @@ _LESS = frozenset(
 class Mending(Policy):
     """Remember a failure, recover from it, and make the call once more."""
 
-    __slots__ = ("_budget", "_levels", "_memory", "_recovery", "dependency")
+    __slots__ = ("_breaker", "_budget", "_cause", "_levels", "_memory", "_recovery", "dependency")
     settings = frozenset({"dependency"})
     idle_on_success = True
 
@@ -70,49 +77,93 @@ class Mending(Policy):
         recovery: RecoveryProcedure | None,
         levels: Levels,
         budget: RetryBudget | None,
+        *,
+        breaker: CircuitBreaker | None = None,
+        cause: Cause | None = None,
     ) -> None:
         self.dependency = dependency
         self._memory = memory
         self._recovery = recovery
         self._levels = levels
         self._budget = budget
+        self._breaker = breaker
+        self._cause = cause or Cause()
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner``; see to what failed."""
         began = call.began
+        call.noted = None
         result = yield from inner(call)
-        if type(result) is Ok:
+        if type(result) is Ok or call.ending(result.error):
             return result
-        if call.ending(result.error):
+        episode, cause = self._remember(call, result.error)
+        if cause is None:
             return result
-        episode = remember(self._memory, result.error, self.dependency, call)
-        recovered = yield from self._recover(call, result.error, episode, began)
+        recovered = yield from self._recover(call, result.error, episode, cause, began)
         if recovered is None:
-            self._levels.heed(call, episode.info)
+            self._heed(call, episode)
             return result
         if recovered.changes.offer is not None:
             return self._offered(call, episode, recovered)
+        self._let_in(call)
         again = yield from self._again(call, inner, recovered)
         mended = type(again) is Ok
         self._memory.resolve(episode, strategy=recovered.strategy, successful=mended)
         if type(again) is not Err:
             if again is None:
-                self._levels.heed(call, episode.info)
+                self._heed(call, episode)
             return again or result
         if not call.ending(again.error):
-            second = remember(self._memory, again.error, self.dependency, call)
-            self._levels.heed(call, second.info)
+            self._heed(call, remember(self._memory, again.error, self.dependency, call))
         return again
 
+    def _remember(self, call: Call, error: Exception) -> tuple[Episode | None, ErrorInfo | None]:
+        """Record a failure, and say what is to be mended.
+
+        A refusal is no error of the dependency, and is not recorded as one. If our own breaker
+        refused the call, what is to be mended is what opened it: a failure of this very call if
+        there was one, and then that is what is recorded.
+        """
+        if not isinstance(error, RejectedError):
+            episode = remember(self._memory, error, self.dependency, call)
+            return episode, None if episode is None else episode.info
+        if not isinstance(error, CircuitBreakerOpenError) or not self._refused(error):
+            return None, None
+        if call.noted is None:
+            return None, self._cause.info
+        episode = self._memory.record(call.noted)
+        mark(error, episode, call)
+        tell(call, episode.info)
+        return episode, episode.info
+
+    def _refused(self, error: CircuitBreakerOpenError) -> bool:
+        breaker = self._breaker
+        return (
+            breaker is not None
+            and error.name == breaker.name
+            and breaker.state in (CircuitState.OPEN, CircuitState.HALF_OPEN)
+        )
+
+    def _let_in(self, call: Call) -> None:
+        """Close the breaker that the trouble opened: its end has been seen."""
+        breaker = self._breaker
+        if breaker is not None and breaker.state in (CircuitState.OPEN, CircuitState.HALF_OPEN):
+            breaker.close()
+            call.say(f"{breaker.name}: closed, because what opened it is mended")
+
+    def _heed(self, call: Call, episode: Episode | None) -> None:
+        if episode is not None:
+            scope = None if self._breaker is None else self.dependency
+            self._levels.heed(call, episode.info, scope)
+
     def _recover(
-        self, call: Call, error: Exception, episode: Episode, began: float
+        self, call: Call, error: Exception, episode: Episode | None, cause: ErrorInfo, began: float
     ) -> Generator[Effect, Any, RecoveryResult | None]:
         """Let the strategies try; what came of it, or None if nothing was mended."""
-        procedure, info = self._recovery, episode.info
-        if procedure is None or isinstance(error, RejectedError | BadInputError):
-            # A call that was refused never ran, so there is nothing to mend.
+        procedure = self._recovery
+        if procedure is None or isinstance(error, BadInputError):
             return None
-        if call.left() <= 0 or not procedure.strategies(info.category):
+        if call.left() <= 0 or not procedure.strategies(cause.category):
             return None
         left = call.left()
         context = RecoveryContext(
@@ -131,7 +182,7 @@ class Mending(Policy):
             note(error, "holdfast: raised at ", place)
         act = procedure.recover_sync if call.task is None else procedure.recover
         del error
-        answer: Result = yield Run(act, (info, context))
+        answer: Result = yield Run(act, (cause, context))
         if type(answer) is Err:
             call.say(f"recovery failed: {describe(answer.error)}")
             return None
@@ -139,7 +190,7 @@ class Mending(Policy):
         for tried in recovered.tried:
             call.say(f"recovery: {tried}")
             if tried.ran:
-                self._memory.recovery(info, tried)
+                self._memory.recovery(cause, tried)
         if recovered.success:
             return recovered
         last = next((one.strategy for one in reversed(recovered.tried) if one.ran), "")
@@ -147,7 +198,7 @@ class Mending(Policy):
             self._memory.resolve(episode, strategy=last, successful=False)
         return None
 
-    def _offered(self, call: Call, episode: Episode, recovered: RecoveryResult) -> Ok:
+    def _offered(self, call: Call, episode: Episode | None, recovered: RecoveryResult) -> Ok:
         offer = recovered.changes.offer
         told = f"recovery {recovered.strategy}: {'' if offer is None else offer.note}"
         call.change(told)
@@ -213,8 +264,9 @@ class Adjusting(Policy):
         """Run ``inner`` with the parameters of the level; go down as far as needed."""
         args, kwargs = call.args, call.kwargs
         asked = _parameters(args, kwargs)
+        level = self._degradation.level(self.scope)
         try:
-            used, changes = self._adjust(call, args, kwargs, asked)
+            used, changes = self._adjust(call, args, kwargs, asked, level)
             result = yield from inner(call)
             for _ in range(self.most):
                 if type(result) is Ok or call.ending(result.error) or call.left() <= 0:
@@ -222,14 +274,12 @@ class Adjusting(Policy):
                 if not _less_may_help(result.error, call):
                     break
                 episode, before = _episode(result.error, call), used
-                why = describe(result.error)
-                release(result.error)
-                old = self._degradation.level(self.scope)
-                if self._degradation.degrade(why, scope=self.scope) == old:
-                    break
-                used, changes = self._adjust(call, args, kwargs, asked)
+                while used == before and level is not LEVELS[-1]:
+                    level = LEVELS[LEVELS.index(level) + 1]
+                    used, changes = self._adjust(call, args, kwargs, asked, level)
                 if used == before:
                     break
+                release(result.error)
                 result = yield from inner(call)
                 if episode is not None:
                     good = type(result) is Ok
@@ -241,10 +291,15 @@ class Adjusting(Policy):
             call.args, call.kwargs = args, kwargs
 
     def _adjust(
-        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], asked: Mapping[str, Any]
+        self,
+        call: Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        asked: Mapping[str, Any],
+        level: DegradationLevel,
     ) -> tuple[dict[str, Any], list[str]]:
-        """Put the level's parameters in place; what they are, and what was changed, in words."""
-        told = self._degradation.adjust_parameters(asked, scope=self.scope)
+        """Put a level's parameters in place; what they are, and what was changed, in words."""
+        told = self._degradation.adjust_parameters(asked, level=level)
         call.args, call.kwargs = _with(args, kwargs, told)
         changes = [
             f"degradation ({told.level}): {one.key} {one.before!r:.100} to {one.after!r:.100}"
@@ -285,8 +340,11 @@ class Remembering(Policy):
         counts.retried += max(0, call.attempts - 1)
         if type(result) is Ok:
             return result
-        counts.failed += 1
         error = result.error
+        if isinstance(error, RejectedError):
+            counts.rejected += 1
+            return result
+        counts.failed += 1
         if call.ending(error):
             return result
         inside = error.errors.values() if isinstance(error, FallbackChainExhaustedError) else ()
@@ -303,22 +361,36 @@ _ONCE = Retry(max_attempts=1)
 """Stands for the retry that governs a call made again after a recovery."""
 
 
-def remember(memory: Memory, error: BaseException, dependency: str, call: Call) -> Episode:
-    """Record an error, once for each call however often it passes there."""
+def remember(memory: Memory, error: BaseException, dependency: str, call: Call) -> Episode | None:
+    """Record an error, once for each call however often it passes there; None for a refusal."""
+    if isinstance(error, RejectedError):
+        return None
     known = _episode(error, call)
     if known is not None:
         return known
-    told = capture(error, dependency=dependency, operation=name_of(call.fn))
+    told = noted(error, call)
+    if told is None:
+        told = capture(error, dependency=dependency, operation=name_of(call.fn))
     episode = memory.record(told)
+    mark(error, episode, call)
+    tell(call, told)
+    return episode
+
+
+def mark(error: BaseException, episode: Episode, call: Call) -> None:
+    """Leave on an error that it is recorded for this call."""
+    # Some exceptions take no attributes. The history is the same list in all branches of a call.
+    with suppress(AttributeError, TypeError):
+        setattr(error, _RECORDED, (episode, call.history))
+
+
+def tell(call: Call, told: ErrorInfo) -> None:
+    """Say in the story of a call what an error means."""
     call.say(
         f"{told.error_type}: {told.category}, {told.severity}, "
         f"{'transient' if told.transient else 'lasting'}, best mended by "
         f"{told.suggested_recovery}: {told.reason}"
     )
-    # Some exceptions take no attributes. The history is the same list in all branches of a call.
-    with suppress(AttributeError, TypeError):
-        setattr(error, _RECORDED, (episode, call.history))
-    return episode
 
 
 def _episode(error: BaseException, call: Call) -> Episode | None:

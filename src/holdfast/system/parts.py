@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from holdfast.errors import BadInputError
+from holdfast.errors import BadInputError, ErrorCategory
 from holdfast.pipeline import Pipeline
 from holdfast.pipeline.config_parts import same
 from holdfast.pipeline.eviction import KeptBreaker, make_room
@@ -23,6 +23,8 @@ from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.budget import RetryBudget
 from holdfast.policies.chain import FallbackChain
 from holdfast.ports import ambient
+from holdfast.system.causes import Cause
+from holdfast.system.chains import NamedChain
 from holdfast.system.settings import SystemSettings
 
 Key = tuple[str | None, str | None, bool, bool]
@@ -36,7 +38,9 @@ class NamedParts:
     """Breakers, chains and budgets by name."""
 
     breaker_class: ClassVar[type[CircuitBreaker]] = CircuitBreaker
-    chain_class: ClassVar[type[FallbackChain]] = FallbackChain
+    chain_class: ClassVar[type[FallbackChain]] = NamedChain
+    breaker_defaults: ClassVar[Mapping[str, Any]] = {"exclude": (ErrorCategory.VALIDATION,)}
+    """A request that is wrong says nothing about whether the dependency works."""
 
     circuit_breakers: Mapping[str, CircuitBreaker]
     """Those made by name, by their names."""
@@ -56,6 +60,7 @@ class NamedParts:
         self._chains: OrderedDict[str, FallbackChain] = OrderedDict()
         self.fallback_chains = self._chains
         self._budgets: OrderedDict[str, RetryBudget] = OrderedDict()
+        self._causes: OrderedDict[str, Cause] = OrderedDict()
         self._lock = threading.RLock()
 
     def get_circuit_breaker(
@@ -77,7 +82,8 @@ class NamedParts:
                 return kept.breaker
             breaker = self._held.get(name) or self._configured(name, settings)
             if breaker is None:
-                breaker = self._make_breaker(name, {**self.settings.circuit_breaker, **settings})
+                chosen = {**self.breaker_defaults, **self.settings.circuit_breaker, **settings}
+                breaker = self._make_breaker(name, chosen)
             self._watch(breaker)
             self._held[name] = breaker
             if make_room(self._breakers, self.settings.max_breakers, IDLE_SECONDS):
@@ -90,6 +96,7 @@ class NamedParts:
         Raises:
             BadInputError: there are as many chains as there may be.
         """
+        checks.label("name", name)
         with self._lock:
             chain = self._chains.get(name)
             if chain is None:
@@ -99,6 +106,7 @@ class NamedParts:
                         f"and {name!r:.100} would be one more"
                     )
                 chain = self._chains[name] = self.chain_class(name)
+                self._watch_chain(chain)
         return chain
 
     def _budget(self, dependency: str) -> RetryBudget | None:
@@ -114,6 +122,16 @@ class NamedParts:
                 if len(self._budgets) > self.settings.max_breakers + self.settings.max_chains:
                     self._budgets.popitem(last=False)
         return budget
+
+    def _watch_chain(self, chain: FallbackChain) -> None:
+        """See to a new chain."""
+
+    def _cause(self, dependency: str) -> Cause:
+        with self._lock:
+            cause = self._causes.setdefault(dependency, Cause())
+            if len(self._causes) > self.settings.max_breakers + self.settings.max_chains:
+                self._causes.popitem(last=False)
+        return cause
 
     def _watch(self, breaker: CircuitBreaker) -> None:
         """See to a new breaker."""

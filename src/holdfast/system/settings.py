@@ -38,7 +38,7 @@ class RetrySettings:
     """Share of each wait that it is moved by, either way."""
     budget_ratio: float | None = 0.2
     """Extra calls per first call, for each dependency; None for no limit."""
-    budget_floor: int = 10
+    budget_floor: int = 30
     """Extra calls that are always allowed within ten seconds."""
 
     def __post_init__(self) -> None:
@@ -159,6 +159,7 @@ class SystemSettings:
             checks.instance(name, getattr(self, name), kind, optional=False)
         a_table("circuit_breaker", self.circuit_breaker)
         a_table("pipelines", self.pipelines)
+        self._refuse_retries_without_time()
         if "name" in self.circuit_breaker:
             raise BadInputError("circuit_breaker.name must not be given: each has its own")
         build(
@@ -167,6 +168,14 @@ class SystemSettings:
             {"name": "any"} | dict(self.circuit_breaker),
             "a circuit breaker",
         )
+
+    def _refuse_retries_without_time(self) -> None:
+        least = self.retry.backoff().least(1)
+        if self.total is not None and self.retry.max_attempts > 1 and self.total <= least:
+            raise BadInputError(
+                f"total must be above the first wait between attempts ({least:g} s at least), "
+                f"or retries can never happen, got {self.total!r}"
+            )
 
     @classmethod
     def of(cls, config: SystemSettings | Mapping[str, Any] | None) -> SystemSettings:

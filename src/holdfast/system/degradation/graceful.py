@@ -52,17 +52,26 @@ class GracefulDegradation(ServiceLevels):
     # Requests ----------------------------------------------------------------------------
 
     def adjust_parameters(
-        self, params: Mapping[str, Any], *, scope: str | None = None
+        self,
+        params: Mapping[str, Any],
+        *,
+        scope: str | None = None,
+        level: DegradationLevel | None = None,
     ) -> AdjustedParameters:
         """The parameters as the level allows them, in a new dict; equal ones at the full level.
 
         The copy is shallow. What no knob knows stays as it is, and so does what a knob cannot
         read: that stands in `skipped`, and what was turned down in `changes`.
 
+        Args:
+            params: by name.
+            scope: the dependency they are for; None: the whole service.
+            level: for this level instead of the scope's own.
+
         Raises:
             BadInputError: ``params`` is no mapping.
         """
-        return self._board.adjust(params, self.level(scope))
+        return self._board.adjust(params, self.level(scope) if level is None else level)
 
     @property
     def knobs(self) -> tuple[Knob, ...]:

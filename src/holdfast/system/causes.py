@@ -1,0 +1,109 @@
+"""Why a dependency is down: the latest real failure, kept beyond the breaker that it opened.
+
+A call that an open breaker refuses knows nothing of what is wrong. What is wrong is what opened
+the breaker, and that is what recovery has to mend.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from holdfast.error_info import ErrorInfo
+from holdfast.errors import ErrorCategory, RejectedError
+from holdfast.outcome import Err, Ok, Result
+from holdfast.policies.breaker import CircuitBreaker
+from holdfast.policies.call import Call
+from holdfast.policies.effects import Flow, Step
+from holdfast.policies.policy import Policy
+from holdfast.system.capture import capture, name_of
+
+_NOTED = "__holdfast_noted__"
+
+
+class Cause:
+    """The latest real failure of one dependency."""
+
+    __slots__ = ("info",)
+
+    def __init__(self) -> None:
+        self.info: ErrorInfo | None = None
+
+
+class Noting(Policy):
+    """Note each failure of the function itself, inside the retries; at rest otherwise."""
+
+    __slots__ = ("_cause", "dependency")
+    settings = frozenset({"dependency"})
+    idle_on_success = True
+
+    def __init__(self, dependency: str, cause: Cause) -> None:
+        self.dependency = dependency
+        self._cause = cause
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner`` and note its failure."""
+        result = yield from inner(call)
+        if type(result) is Err and not isinstance(result.error, RejectedError):
+            note(result.error, call, self.dependency)
+            self._cause.info = call.noted
+        return result
+
+    def describe(self) -> str:
+        """In one line."""
+        return f"Noting of {self.dependency!r}: what really failed"
+
+
+def note(error: Exception, call: Call, dependency: str) -> None:
+    """Keep what an error means with its call, and on itself."""
+    info = capture(error, dependency=dependency, operation=name_of(call.fn))
+    call.noted = info
+    with suppress(AttributeError, TypeError):  # some exceptions take no attributes
+        setattr(error, _NOTED, (info, call.history))
+
+
+def noted(error: BaseException, call: Call) -> ErrorInfo | None:
+    """What was noted of this very error in this very call."""
+    info, history = getattr(error, _NOTED, (None, None))
+    return info if history is call.history else None
+
+
+class Sparing(Policy):
+    """A circuit breaker that holds no want of memory against a dependency.
+
+    It stands where parameters may be reduced: what does not fit is asked for again, smaller, and
+    says nothing about whether the dependency works.
+    """
+
+    __slots__ = ("breaker",)
+    settings = frozenset({"breaker"})
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self.breaker = breaker
+
+    def flow(self, call: Call, inner: Step) -> Flow:
+        """Run ``inner`` through the breaker, which hears nothing of memory errors."""
+        spared: list[Err] = []
+
+        def inside(call: Call) -> Flow:
+            result: Result = yield from inner(call)
+            if type(result) is Err and _is_of_memory(result.error, call):
+                spared.append(result)
+                return Err(RejectedError("a want of memory"))
+            return result
+
+        result = yield from self.breaker.flow(call, inside)
+        return spared.pop() if spared and type(result) is not Ok else result
+
+    def describe(self) -> str:
+        """In one line."""
+        return f"{self.breaker.describe()}; want of memory does not count"
+
+    def snapshot(self) -> dict[str, Any]:
+        """The breaker's."""
+        return self.breaker.snapshot()
+
+
+def _is_of_memory(error: BaseException, call: Call) -> bool:
+    info = noted(error, call) or capture(error)
+    return info.category is ErrorCategory.MEMORY
