@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: demo test check bench gates docs conformance format clean
+.PHONY: demo test check bench bench-system gates mutants docs conformance format clean
 
 demo: $(VENV)/.run
 	$(BIN)/holdfast demo
@@ -24,6 +24,14 @@ bench: $(VENV)/.bench
 
 gates: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.gates
+
+bench-system: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.system
+	$(BIN)/python -m benchmarks.analytics
+	$(BIN)/python -m benchmarks.history
+
+mutants: $(VENV)/.test
+	$(BIN)/python -m benchmarks.mutation
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
