@@ -153,9 +153,8 @@ def main() -> None:
     for one in survived:
         print(f"survived: {one.path.relative_to(ROOT)}:{one.line}: {one.what}")
     killed = len(sample) - len(survived)
-    print(
-        f"{killed} of {len(sample)} changes noticed ({killed / len(sample):.1%}), of {len(found)} possible"
-    )
+    share = killed / len(sample)
+    print(f"{killed} of {len(sample)} changes noticed ({share:.1%}), of {len(found)} possible")
 
 
 if __name__ == "__main__":
