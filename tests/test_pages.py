@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -83,13 +84,14 @@ def test_a_piece_runs(code, server, tmp_path, monkeypatch):
 
 def run(code):
     compiled = compile(code, "<page>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    waits = any(word in code for word in ("comfyui", "httpx", "stores", "history"))
+    real = any(word in code for word in ("comfyui", "httpx", "stores", "history"))
     names = {"__name__": "__main__"} | surroundings()
-    if waits:
-        perform(compiled, names)
-        return
-    with FakeClock():
-        perform(compiled, names)
+    try:
+        with nullcontext() if real else FakeClock():
+            perform(compiled, names)
+    finally:
+        if isinstance(names["system"], holdfast.ErrorHandlingSystem):
+            names["system"].close()
 
 
 def perform(compiled, names):
