@@ -181,9 +181,10 @@ class CircuitMachine(RuleBasedStateMachine):
             if permit.probe is not None:
                 assert permit not in self.leases
                 self.leases[permit] = self.now + self.settings.probe_seconds
+                # Those granted under earlier settings keep their end, but no new ones join them.
+                assert len(self.leases) <= self.settings.half_open_max_calls
             if permit not in self.fresh:
                 self.fresh.append(permit)
-            assert len(self.leases) <= self.settings.half_open_max_calls
 
     @precondition(lambda self: self.state is not CLOSED)
     @rule(good=st.booleans())

@@ -663,3 +663,71 @@ def test_names_that_are_none_are_refused(system, name):
     for option in ("circuit_breaker_name", "fallback_chain_name"):
         with pytest.raises(BadInputError, match="name"):
             system.call_with_resilience(int, **{option: name})
+
+
+def test_one_proof_closes_the_breaker_once(clock):
+    system = ErrorHandlingSystem(
+        {"circuit_breaker": {"failure_threshold": 1}, "retry": {"budget_ratio": None}}
+    )
+    connects, calls = [], []
+
+    async def probe():
+        await asyncio.sleep(0.05)
+        return True
+
+    system.recovery_procedure.register(
+        ErrorCategory.NETWORK, ReconnectWithProbe(connect=lambda: connects.append(1), probe=probe)
+    )
+
+    async def down():
+        calls.append(1)
+        raise ConnectionRefusedError("connection refused")
+
+    async def main():
+        await asyncio.gather(
+            *(
+                system.execute_with_resilience(
+                    down, circuit_breaker_name="gpu1", enable_retry=False
+                )
+                for _ in range(100)
+            ),
+            return_exceptions=True,
+        )
+
+    run(clock, main())
+    assert len(connects) == 1
+    assert len(calls) <= 4
+    assert system.circuit_breakers["gpu1"].state is CircuitState.OPEN
+
+
+def test_a_breaker_opened_by_hand_or_by_something_else_is_left_alone(clock, system):
+    repair = Repair()
+    system.recovery_procedure.register(ErrorCategory.NETWORK, repair)
+    with pytest.raises(ConnectionError):
+        run(
+            clock,
+            system.execute_with_resilience(
+                Failing(ConnectionError("refused")), circuit_breaker_name="gpu1", enable_retry=False
+            ),
+        )
+    clock.advance(1)
+    system.get_circuit_breaker("gpu1").trip()
+    before = repair.runs
+    with pytest.raises(CircuitBreakerOpenError):
+        system.call_with_resilience(int, circuit_breaker_name="gpu1")
+    assert repair.runs == before
+    assert system.circuit_breakers["gpu1"].state is CircuitState.OPEN
+
+
+def test_an_error_that_takes_no_marks_comes_through_as_it_is(clock, system):
+    class Stubborn(ConnectionError):
+        def __setattr__(self, name, value):
+            raise ValueError("no")
+
+        def __getattr__(self, name):
+            raise RuntimeError("no")
+
+    with pytest.raises(Exception, match="no") as caught:
+        run(clock, system.execute_with_resilience(Failing(Stubborn("x")), enable_retry=False))
+    assert caught.value is not None
+    assert len(system.error_analytics.error_history) >= 1

@@ -62,6 +62,8 @@ class Circuit:
     _by_hand: CircuitState | None = field(init=False, default=None)
     _evidence: Evidence = field(init=False)
     _successes: int = field(init=False, default=0)
+    opened_at: float = field(init=False, default=-math.inf)
+    """Monotonic seconds of the latest opening by the rules or by a trip."""
     _openings: int = field(init=False, default=0)
     _half_open_at: float = field(init=False, default=0.0)
     _closed_at: float = field(init=False, default=-math.inf)
@@ -346,6 +348,7 @@ class Circuit:
         self._forget_openings()
         self._openings += 1
         self._half_open_at = self._latest + self.settings.opening(self._openings, chance)
+        self.opened_at = self._latest
         self._enter(_OPEN, reason)
 
     def _forget_openings(self) -> None:

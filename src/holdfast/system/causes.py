@@ -6,6 +6,7 @@ the breaker, and that is what recovery has to mend.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -16,37 +17,49 @@ from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
 from holdfast.policies.policy import Policy
+from holdfast.ports import ambient
 from holdfast.system.capture import capture, name_of
 
 _NOTED = "__holdfast_noted__"
 
 
 class Cause:
-    """The latest real failure of one dependency."""
+    """The latest real failure of one dependency that its breaker counted."""
 
-    __slots__ = ("info",)
+    __slots__ = ("at", "info", "proof")
 
     def __init__(self) -> None:
         self.info: ErrorInfo | None = None
+        self.at = -math.inf
+        """Monotonic seconds."""
+        self.proof = -math.inf
+        """When the effect was seen for which the breaker was closed last: once for each proof."""
+
+    def of_opening(self, opened_at: float) -> ErrorInfo | None:
+        """The failure that opened a breaker then, or one since; None if something else did."""
+        # A failure is noted just after the breaker has heard of it.
+        return self.info if self.at >= opened_at else None
 
 
 class Noting(Policy):
     """Note each failure of the function itself, inside the retries; at rest otherwise."""
 
-    __slots__ = ("_cause", "dependency")
+    __slots__ = ("_breaker", "_cause", "dependency")
     settings = frozenset({"dependency"})
     idle_on_success = True
 
-    def __init__(self, dependency: str, cause: Cause) -> None:
+    def __init__(self, dependency: str, cause: Cause, breaker: CircuitBreaker | None) -> None:
         self.dependency = dependency
         self._cause = cause
+        self._breaker = breaker
 
     def flow(self, call: Call, inner: Step) -> Flow:
         """Run ``inner`` and note its failure."""
         result = yield from inner(call)
         if type(result) is Err and not isinstance(result.error, RejectedError):
             note(result.error, call, self.dependency)
-            self._cause.info = call.noted
+            if self._breaker is None or self._breaker.judge(result):
+                self._cause.info, self._cause.at = call.noted, ambient.now()
         return result
 
     def describe(self) -> str:
@@ -58,14 +71,23 @@ def note(error: Exception, call: Call, dependency: str) -> None:
     """Keep what an error means with its call, and on itself."""
     info = capture(error, dependency=dependency, operation=name_of(call.fn))
     call.noted = info
-    with suppress(AttributeError, TypeError):  # some exceptions take no attributes
+    with suppress(Exception):  # some exceptions take no attributes, or raise what they like
         setattr(error, _NOTED, (info, call.history))
 
 
 def noted(error: BaseException, call: Call) -> ErrorInfo | None:
     """What was noted of this very error in this very call."""
-    info, history = getattr(error, _NOTED, (None, None))
+    info, history = left_on(error, _NOTED)
     return info if history is call.history else None
+
+
+def left_on(error: BaseException, name: str) -> tuple[Any, Any]:
+    """What was left on an exception, whatever its own code does when it is asked."""
+    try:
+        left: tuple[Any, Any] = getattr(error, name, (None, None))
+    except Exception:  # noqa: BLE001  # a stranger's __getattr__
+        return None, None
+    return left
 
 
 class Sparing(Policy):

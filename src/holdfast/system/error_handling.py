@@ -308,7 +308,7 @@ class ErrorHandlingSystem(NamedParts):
             chosen = settings.retry
             waits = chosen.backoff()
             policies.append(Retry(chosen.max_attempts, waits, on=worth_repeating, budget=budget))
-        policies.append(Noting(dependency, cause))
+        policies.append(Noting(dependency, cause, guard))
         if observes(degradation.settings):
             policies.append(Observing(dependency, degradation))
         if guard is not None:

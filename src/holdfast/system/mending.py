@@ -37,7 +37,7 @@ from holdfast.policies.frames import note, origin, release
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry import Retry
 from holdfast.system.capture import capture, name_of
-from holdfast.system.causes import Cause, noted
+from holdfast.system.causes import Cause, left_on, noted
 from holdfast.system.degradation.grades import LEVELS, DegradationLevel
 from holdfast.system.recovery import RecoveryContext
 
@@ -89,7 +89,7 @@ class Mending(Policy):
         self._breaker = breaker
         self._cause = cause or Cause()
 
-    def flow(self, call: Call, inner: Step) -> Flow:
+    def flow(self, call: Call, inner: Step) -> Flow:  # noqa: PLR0911  # as many ends as there are
         """Run ``inner``; see to what failed."""
         began = call.began
         call.noted = None
@@ -105,7 +105,7 @@ class Mending(Policy):
             return result
         if recovered.changes.offer is not None:
             return self._offered(call, episode, recovered)
-        self._let_in(call)
+        self._let_in(call, recovered)
         again = yield from self._again(call, inner, recovered)
         mended = type(again) is Ok
         self._memory.resolve(episode, strategy=recovered.strategy, successful=mended)
@@ -113,6 +113,10 @@ class Mending(Policy):
             if again is None:
                 self._heed(call, episode)
             return again or result
+        if isinstance(again.error, CircuitBreakerOpenError):
+            # It opened again in the meantime; what really failed is the better answer.
+            self._heed(call, episode)
+            return result
         if not call.ending(again.error):
             self._heed(call, remember(self._memory, again.error, self.dependency, call))
         return again
@@ -130,7 +134,8 @@ class Mending(Policy):
         if not isinstance(error, CircuitBreakerOpenError) or not self._refused(error):
             return None, None
         if call.noted is None:
-            return None, self._cause.info
+            opened_at = -math.inf if self._breaker is None else self._breaker.circuit.opened_at
+            return None, self._cause.of_opening(opened_at)
         episode = self._memory.record(call.noted)
         mark(error, episode, call)
         tell(call, episode.info)
@@ -144,10 +149,15 @@ class Mending(Policy):
             and breaker.state in (CircuitState.OPEN, CircuitState.HALF_OPEN)
         )
 
-    def _let_in(self, call: Call) -> None:
-        """Close the breaker that the trouble opened: its end has been seen."""
+    def _let_in(self, call: Call, recovered: RecoveryResult) -> None:
+        """Close the breaker that the trouble opened: its end has been seen since."""
         breaker = self._breaker
-        if breaker is not None and breaker.state in (CircuitState.OPEN, CircuitState.HALF_OPEN):
+        if (
+            breaker is not None
+            and breaker.circuit.opened_at <= recovered.verified_at != self._cause.proof
+            and breaker.state in (CircuitState.OPEN, CircuitState.HALF_OPEN)
+        ):
+            self._cause.proof = recovered.verified_at
             breaker.close()
             call.say(f"{breaker.name}: closed, because what opened it is mended")
 
@@ -380,7 +390,7 @@ def remember(memory: Memory, error: BaseException, dependency: str, call: Call) 
 def mark(error: BaseException, episode: Episode, call: Call) -> None:
     """Leave on an error that it is recorded for this call."""
     # Some exceptions take no attributes. The history is the same list in all branches of a call.
-    with suppress(AttributeError, TypeError):
+    with suppress(Exception):
         setattr(error, _RECORDED, (episode, call.history))
 
 
@@ -394,7 +404,7 @@ def tell(call: Call, told: ErrorInfo) -> None:
 
 
 def _episode(error: BaseException, call: Call) -> Episode | None:
-    episode, history = getattr(error, _RECORDED, (None, None))
+    episode, history = left_on(error, _RECORDED)
     return episode if history is call.history else None
 
 

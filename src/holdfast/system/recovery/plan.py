@@ -7,6 +7,7 @@ the call from outside is thrown in at a yield, so that the flow gives back the l
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Hashable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -90,7 +91,8 @@ def recovery(
                 break
             branch = context.branch(may_change=not is_shared(strategy))
             try:
-                one = yield from _Attempt(desk, strategy, error, branch).flow()
+                attempt = _Attempt(desk, strategy, error, branch)
+                one = yield from attempt.flow()
             except BaseException:
                 desk.account.ran(strategy.name, Ending.INTERRUPTED, 0.0)
                 raise
@@ -107,6 +109,7 @@ def recovery(
                     notes=branch.said(),
                     seconds=ambient.now() - began,
                     shared=one.ending is Ending.SHARED,
+                    verified_at=attempt.verified_at,
                 )
     finally:
         context.exception = None
@@ -125,7 +128,17 @@ _ALWAYS = (Strategy.applies, Strategy.adjust)
 class _Attempt:
     """One strategy in one recovery."""
 
-    __slots__ = ("branch", "cut_short", "error", "flights", "key", "policy", "strategy", "stray")
+    __slots__ = (
+        "branch",
+        "cut_short",
+        "error",
+        "flights",
+        "key",
+        "policy",
+        "strategy",
+        "stray",
+        "verified_at",
+    )
 
     def __init__(
         self,
@@ -139,6 +152,8 @@ class _Attempt:
         self.key: Hashable = None
         self.stray: Stray | None = None
         self.cut_short = False
+        self.verified_at = -math.inf
+        """Monotonic seconds at which the effect was seen, by this run or by the one it shares."""
         """Whether the last step had less time than the strategy allows, and used it up."""
 
     def flow(self) -> Part:
@@ -243,6 +258,7 @@ class _Attempt:
             )
         for note in landed.notes:
             self.branch.note(note)
+        self.verified_at = landed.at
         one = self._tried(Ending.SHARED, "its effect was verified for another call", began)
         return (yield from self._adjusted(one, began))
 
@@ -283,6 +299,7 @@ class _Attempt:
         if type(answer) is Err:
             return self._failed("verify", answer, began)
         if answer.value is True:
+            self.verified_at = ambient.now()
             return self._tried(Ending.MENDED, "its effect was verified", began)
         if answer.value is False:
             return self._tried(Ending.NOT_VERIFIED, "its effect was not seen", began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -83,6 +84,8 @@ class RecoveryResult:
     seconds: float = 0.0
     shared: bool = False
     """Whether the strategy was run for another failure."""
+    verified_at: float = -math.inf
+    """Monotonic seconds at which the effect was seen."""
 
     @property
     def degraded(self) -> bool:
