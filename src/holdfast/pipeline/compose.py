@@ -11,6 +11,7 @@ from holdfast.events import hub
 from holdfast.outcome import Err, Ok, Outcome, Report, Result, describe
 from holdfast.policies.call import Call
 from holdfast.policies.effects import INVOKE, Flow, Step, Within
+from holdfast.policies.frames import leave_on, write_notes
 from holdfast.policies.policy import Policy
 from holdfast.ports import ambient
 
@@ -84,17 +85,12 @@ def annotate(error: Exception, report: Report, name: str) -> None:
     if not report.history and not report.steps:
         return
     mark = f"holdfast {name}: "
-    try:
-        error.__holdfast__ = report  # type: ignore[attr-defined]
-        # The same object may be raised many times; its notes must not pile up.
-        notes = [n for n in getattr(error, "__notes__", ()) if not n.startswith(mark)]
-        left_out = len(report.history) - NOTES
-        if left_out > 0:
-            notes.append(f"{mark}{left_out} earlier attempts are in its report")
-        notes.extend(f"{mark}{attempt}" for attempt in report.history[-NOTES:])
-        error.__notes__ = notes
-    except (AttributeError, TypeError):
-        pass  # some exceptions take no attributes; the outcome still has it all
+    # Some exceptions take no attributes; the outcome still has it all.
+    leave_on(error, "__holdfast__", report)
+    left_out = len(report.history) - NOTES
+    lines = [f"{mark}{left_out} earlier attempts are in its report"] if left_out > 0 else []
+    lines += [f"{mark}{attempt}" for attempt in report.history[-NOTES:]]
+    write_notes(error, mark, lines)
 
 
 def raise_error(result: Err) -> NoReturn:

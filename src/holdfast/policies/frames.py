@@ -9,6 +9,8 @@ first, and where the error came from stays as a text.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from typing import Any
 
 from holdfast.errors import FallbackChainExhaustedError
 
@@ -34,7 +36,8 @@ def release(error: BaseException) -> None:
         if id(found) in seen:
             continue
         seen.add(id(found))
-        found.__traceback__ = None
+        # As Python itself does it: some exceptions refuse to have an attribute set.
+        BaseException.with_traceback(found, None)
         todo += [behind for behind in (found.__cause__, found.__context__) if behind is not None]
         if isinstance(found, BaseExceptionGroup):
             todo += found.exceptions
@@ -44,9 +47,28 @@ def release(error: BaseException) -> None:
 
 def note(error: BaseException, mark: str, text: str) -> None:
     """Leave a note on an error, in place of an earlier one with the same mark."""
+    write_notes(error, mark, [f"{mark}{text}"])
+
+
+def write_notes(error: BaseException, mark: str, lines: list[str]) -> None:
+    """Leave notes on an error in place of those that begin with a mark.
+
+    The same object may be raised many times; its notes must not pile up.
+    """
+    notes = left_on(error, "__notes__")
+    kept = [n for n in notes if not str(n).startswith(mark)] if isinstance(notes, list) else []
+    leave_on(error, "__notes__", [*kept, *lines])
+
+
+def leave_on(error: BaseException, name: str, value: object) -> None:
+    """Leave something on an error, if it takes it: some take nothing, and raise what they like."""
+    with suppress(Exception):
+        setattr(error, name, value)
+
+
+def left_on(error: BaseException, name: str, otherwise: Any = None) -> Any:
+    """What was left on an error, whatever its own code does when it is asked."""
     try:
-        # The same object may be raised many times; its notes must not pile up.
-        kept = [n for n in getattr(error, "__notes__", ()) if not n.startswith(mark)]
-        error.__notes__ = [*kept, f"{mark}{text}"]
-    except (AttributeError, TypeError):
-        pass  # some exceptions take no attributes
+        return getattr(error, name, otherwise)
+    except Exception:  # noqa: BLE001  # a stranger's __getattr__
+        return otherwise

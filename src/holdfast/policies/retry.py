@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -25,6 +25,7 @@ from holdfast.policies.backoff import Backoff
 from holdfast.policies.budget import RetryBudget
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Effect, Flow, Run, Sleep, Step
+from holdfast.policies.frames import leave_on, left_on
 from holdfast.policies.idempotency import Found, Idempotency, Lookup
 from holdfast.policies.matching import (
     Condition,
@@ -336,13 +337,12 @@ _UNKNOWN = "__holdfast_unknown__"
 def _not_to_be_repeated(result: Result) -> Result:
     """Mark a failure of which nobody can tell whether it took effect, for retries further out."""
     if type(result) is Err:
-        with suppress(AttributeError, TypeError):
-            setattr(result.error, _UNKNOWN, True)
+        leave_on(result.error, _UNKNOWN, value=True)
     return result
 
 
 def _must_not_be_repeated(result: Result) -> bool:
-    return type(result) is Err and getattr(result.error, _UNKNOWN, False) is True
+    return type(result) is Err and left_on(result.error, _UNKNOWN) is True
 
 
 def _told(result: Result) -> str:

@@ -7,7 +7,6 @@ the breaker, and that is what recovery has to mend.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from typing import Any
 
 from holdfast.error_info import ErrorInfo
@@ -16,9 +15,11 @@ from holdfast.outcome import Err, Ok, Result
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Flow, Step
+from holdfast.policies.frames import leave_on, left_on
 from holdfast.policies.policy import Policy
 from holdfast.ports import ambient
 from holdfast.system.capture import capture, name_of
+from holdfast.system.classification import classify
 
 _NOTED = "__holdfast_noted__"
 
@@ -71,23 +72,13 @@ def note(error: Exception, call: Call, dependency: str) -> None:
     """Keep what an error means with its call, and on itself."""
     info = capture(error, dependency=dependency, operation=name_of(call.fn))
     call.noted = info
-    with suppress(Exception):  # some exceptions take no attributes, or raise what they like
-        setattr(error, _NOTED, (info, call.history))
+    leave_on(error, _NOTED, (info, call.history))
 
 
 def noted(error: BaseException, call: Call) -> ErrorInfo | None:
     """What was noted of this very error in this very call."""
-    info, history = left_on(error, _NOTED)
+    info, history = left_on(error, _NOTED, (None, None))
     return info if history is call.history else None
-
-
-def left_on(error: BaseException, name: str) -> tuple[Any, Any]:
-    """What was left on an exception, whatever its own code does when it is asked."""
-    try:
-        left: tuple[Any, Any] = getattr(error, name, (None, None))
-    except Exception:  # noqa: BLE001  # a stranger's __getattr__
-        return None, None
-    return left
 
 
 class Sparing(Policy):
@@ -127,5 +118,4 @@ class Sparing(Policy):
 
 
 def _is_of_memory(error: BaseException, call: Call) -> bool:
-    info = noted(error, call) or capture(error)
-    return info.category is ErrorCategory.MEMORY
+    return (noted(error, call) or classify(error)).category is ErrorCategory.MEMORY

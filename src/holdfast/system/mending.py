@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Generator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from holdfast.error_info import ErrorInfo
@@ -33,11 +32,12 @@ from holdfast.policies.breaker import CircuitBreaker
 from holdfast.policies.budget import RetryBudget
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Effect, Flow, Run, Step
-from holdfast.policies.frames import note, origin, release
+from holdfast.policies.frames import leave_on, left_on, note, origin, release
 from holdfast.policies.policy import Bound, Policy
 from holdfast.policies.retry import Retry
 from holdfast.system.capture import capture, name_of
-from holdfast.system.causes import Cause, left_on, noted
+from holdfast.system.causes import Cause, noted
+from holdfast.system.classification import classify
 from holdfast.system.degradation.grades import LEVELS, DegradationLevel
 from holdfast.system.recovery import RecoveryContext
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from holdfast.system.degradation import GracefulDegradation
     from holdfast.system.episode import Episode, Memory
     from holdfast.system.levels import Levels
-    from holdfast.system.recovery import RecoveryProcedure, RecoveryResult
+    from holdfast.system.recovery import Offer, RecoveryProcedure, RecoveryResult
 
 log = logging.getLogger("holdfast.system")
 
@@ -103,8 +103,8 @@ class Mending(Policy):
         if recovered is None:
             self._heed(call, episode)
             return result
-        if recovered.changes.offer is not None:
-            return self._offered(call, episode, recovered)
+        if (offer := recovered.changes.offer) is not None:
+            return self._offered(call, episode, recovered.strategy, offer)
         self._let_in(call, recovered)
         again = yield from self._again(call, inner, recovered)
         mended = type(again) is Ok
@@ -208,13 +208,12 @@ class Mending(Policy):
             self._memory.resolve(episode, strategy=last, successful=False)
         return None
 
-    def _offered(self, call: Call, episode: Episode | None, recovered: RecoveryResult) -> Ok:
-        offer = recovered.changes.offer
-        told = f"recovery {recovered.strategy}: {'' if offer is None else offer.note}"
+    def _offered(self, call: Call, episode: Episode | None, strategy: str, offer: Offer) -> Ok:
+        told = f"recovery {strategy}: {offer.note}"
         call.change(told)
         log.warning("%s: %s", name_of(call.fn), told)
-        self._memory.resolve(episode, strategy=recovered.strategy, successful=True)
-        return Ok(None if offer is None else offer.value)
+        self._memory.resolve(episode, strategy=strategy, successful=True)
+        return Ok(offer.value)
 
     def _again(
         self, call: Call, inner: Step, recovered: RecoveryResult
@@ -389,9 +388,8 @@ def remember(memory: Memory, error: BaseException, dependency: str, call: Call) 
 
 def mark(error: BaseException, episode: Episode, call: Call) -> None:
     """Leave on an error that it is recorded for this call."""
-    # Some exceptions take no attributes. The history is the same list in all branches of a call.
-    with suppress(Exception):
-        setattr(error, _RECORDED, (episode, call.history))
+    # The history is the same list in all branches of a call.
+    leave_on(error, _RECORDED, (episode, call.history))
 
 
 def tell(call: Call, told: ErrorInfo) -> None:
@@ -404,14 +402,14 @@ def tell(call: Call, told: ErrorInfo) -> None:
 
 
 def _episode(error: BaseException, call: Call) -> Episode | None:
-    episode, history = left_on(error, _RECORDED)
+    episode, history = left_on(error, _RECORDED, (None, None))
     return episode if history is call.history else None
 
 
 def _less_may_help(error: BaseException, call: Call) -> bool:
     known = _episode(error, call)
-    info = capture(error) if known is None else known.info
-    return info.category is ErrorCategory.MEMORY and info.suggested_recovery in _LESS
+    told = classify(error) if known is None else known.info
+    return told.category is ErrorCategory.MEMORY and told.suggested_recovery in _LESS
 
 
 def _parameters(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
