@@ -6,7 +6,6 @@ a disk: the history has a thread of its own for that.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from holdfast.telemetry.fingerprint import fingerprint
 if TYPE_CHECKING:
     from holdfast.stores import ErrorHistory
 
-log = logging.getLogger("holdfast.system")
 MOST_OPERATIONS = 1_000
 """Functions that are counted apart."""
 REST = "(others)"

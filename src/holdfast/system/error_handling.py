@@ -174,11 +174,9 @@ class ErrorHandlingSystem(NamedParts):
         Raises:
             Exception: what the call failed with in the end; `holdfast.report_of` tells the story.
         """
-        pipeline = self._pipeline(
-            circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
+        pipeline, counts = self._entry(
+            fn, circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
         )
-        counts = self._memory.count(name_of(fn))
-        counts.calls += 1
         value = await pipeline.execute(fn, *args, **kwargs)
         counts.succeeded += 1
         return value
@@ -195,38 +193,50 @@ class ErrorHandlingSystem(NamedParts):
         **kwargs: Any,
     ) -> Any:
         """Like `execute_with_resilience`, for sync functions in code without an event loop."""
-        pipeline = self._pipeline(
-            circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
+        pipeline, counts = self._entry(
+            fn, circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
         )
-        counts = self._memory.count(name_of(fn))
-        counts.calls += 1
         value = pipeline.call(fn, *args, **kwargs)
         counts.succeeded += 1
         return value
 
     async def outcome_with_resilience(
-        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        circuit_breaker_name: str | None = None,
+        fallback_chain_name: str | None = None,
+        enable_retry: bool = True,
+        adjust_parameters: bool = False,
+        **kwargs: Any,
     ) -> Outcome[Any]:
         """Like `execute_with_resilience`, but gives an `Outcome`.
 
         It has the value or the error, every attempt, what was done, and in ``changes`` what was
         changed to get the result.
         """
-        chosen = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
-        pipeline = self._pipeline(*(chosen.get(key, _OPTIONS[key]) for key in _OPTIONS))
-        counts = self._memory.count(name_of(fn))
-        counts.calls += 1
+        pipeline, counts = self._entry(
+            fn, circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
+        )
         # Never in a variable here: the frame of what failed holds this one.
         return _counted(counts, await pipeline.outcome(fn, *args, **kwargs))
 
     def call_outcome_with_resilience(
-        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        circuit_breaker_name: str | None = None,
+        fallback_chain_name: str | None = None,
+        enable_retry: bool = True,
+        adjust_parameters: bool = False,
+        **kwargs: Any,
     ) -> Outcome[Any]:
         """Like `outcome_with_resilience`, for sync functions in code without an event loop."""
-        chosen = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
-        pipeline = self._pipeline(*(chosen.get(key, _OPTIONS[key]) for key in _OPTIONS))
-        counts = self._memory.count(name_of(fn))
-        counts.calls += 1
+        pipeline, counts = self._entry(
+            fn, circuit_breaker_name, fallback_chain_name, enable_retry, adjust_parameters
+        )
         return _counted(counts, pipeline.call_outcome(fn, *args, **kwargs))
 
     def resilient(self, **options: Any) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -250,27 +260,34 @@ class ErrorHandlingSystem(NamedParts):
                 raise BadInputError(
                     f"{name_of(fn)} is a generator function, whose items nothing would protect"
                 )
-            act = self.execute_with_resilience if kind == "async" else self.call_with_resilience
-
             if kind == "async":
 
                 @functools.wraps(fn)
                 async def resilient(*args: Any, **kwargs: Any) -> Any:
-                    return await act(fn, *args, **options, **kwargs)
+                    return await self.execute_with_resilience(fn, *args, **options, **kwargs)
 
                 return resilient  # type: ignore[return-value]
 
             @functools.wraps(fn)
             def protected(*args: Any, **kwargs: Any) -> Any:
-                return act(fn, *args, **options, **kwargs)
+                return self.call_with_resilience(fn, *args, **options, **kwargs)
 
             return protected
 
         return decorate
 
-    def _pipeline(self, breaker: str | None, chain: str | None, *how: Any) -> Pipeline:
-        retry, adjust = how
-        key: Key = breaker, chain, bool(retry), bool(adjust)
+    def _entry(
+        self, fn: Callable[..., Any], breaker: str | None, chain: str | None, *how: object
+    ) -> tuple[Pipeline, Counts]:
+        """The pipeline of a call that begins, and the counts of its function."""
+        retry, adjust = map(bool, how)
+        pipeline = self._pipeline((breaker, chain, retry, adjust))
+        counts = self._memory.count(name_of(fn))
+        counts.calls += 1
+        return pipeline, counts
+
+    def _pipeline(self, key: Key) -> Pipeline:
+        breaker, chain = key[:2]
         for option, name in (("circuit_breaker_name", breaker), ("fallback_chain_name", chain)):
             if name is not None and type(name) is not str:
                 raise BadInputError(f"{option} must be a name, got {name!r:.100}")
@@ -391,12 +408,12 @@ def _counted(counts: Counts, outcome: Outcome[Any]) -> Outcome[Any]:
     return outcome
 
 
-_OPTIONS: dict[str, Any] = {
-    "circuit_breaker_name": None,
-    "fallback_chain_name": None,
-    "enable_retry": True,
-    "adjust_parameters": False,
-}
+_OPTIONS = (
+    "circuit_breaker_name",
+    "fallback_chain_name",
+    "enable_retry",
+    "adjust_parameters",
+)
 
 
 def _history(settings: SystemSettings) -> Any:

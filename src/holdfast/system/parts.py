@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from holdfast.errors import BadInputError, ErrorCategory
@@ -32,6 +32,7 @@ Key = tuple[str | None, str | None, bool, bool]
 Ready = dict[str | None, dict[Key, Pipeline]]
 """Pipelines made ready, by the name of their breaker: they are forgotten with it."""
 IDLE_SECONDS = 600.0
+T = TypeVar("T")
 
 
 class NamedParts:
@@ -113,25 +114,26 @@ class NamedParts:
         chosen = self.settings.retry
         if chosen.budget_ratio is None:
             return None
+        ratio, floor = chosen.budget_ratio, chosen.budget_floor
+        return self._of(
+            self._budgets, dependency, lambda: RetryBudget(ratio, floor=floor, name=dependency)
+        )
+
+    def _cause(self, dependency: str) -> Cause:
+        return self._of(self._causes, dependency, Cause)
+
+    def _of(self, table: OrderedDict[str, T], dependency: str, make: Callable[[], T]) -> T:
+        """What a dependency has in a table, made if it is not there; the oldest makes room."""
         with self._lock:
-            budget = self._budgets.get(dependency)
-            if budget is None:
-                budget = self._budgets[dependency] = RetryBudget(
-                    chosen.budget_ratio, floor=chosen.budget_floor, name=dependency[:200]
-                )
-                if len(self._budgets) > self.settings.max_breakers + self.settings.max_chains:
-                    self._budgets.popitem(last=False)
-        return budget
+            found = table.get(dependency)
+            if found is None:
+                found = table[dependency] = make()
+                if len(table) > self.settings.max_breakers + self.settings.max_chains:
+                    table.popitem(last=False)
+        return found
 
     def _watch_chain(self, chain: FallbackChain) -> None:
         """See to a new chain."""
-
-    def _cause(self, dependency: str) -> Cause:
-        with self._lock:
-            cause = self._causes.setdefault(dependency, Cause())
-            if len(self._causes) > self.settings.max_breakers + self.settings.max_chains:
-                self._causes.popitem(last=False)
-        return cause
 
     def _watch(self, breaker: CircuitBreaker) -> None:
         """See to a new breaker."""
