@@ -27,6 +27,15 @@ def test_percentiles_are_right_to_one_percent():
     assert latencies.percentiles("gpu2") == {}
 
 
+def test_no_percentile_is_above_the_longest():
+    for value in (1.0, 1.005, 3.3):
+        latencies = Latencies()
+        latencies.add("gpu1", value)
+        told = latencies.percentiles("gpu1")
+        assert told["p99"] <= value
+        assert told["max"] == value
+
+
 def test_names_beyond_the_limit_are_counted_together():
     latencies, recoveries = Latencies(limit=2), Recoveries(limit=2)
     for name in ("a", "b", "c", "d", "a"):

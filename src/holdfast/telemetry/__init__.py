@@ -7,11 +7,9 @@ from holdfast.telemetry.fingerprint import fingerprint, normalise
 from holdfast.telemetry.groups import ErrorGroup
 from holdfast.telemetry.kept import KeptErrors
 from holdfast.telemetry.rates import Rates
-from holdfast.telemetry.sketch import DDSketch
 from holdfast.telemetry.trend import Direction, Trend
 
 __all__ = [
-    "DDSketch",
     "Direction",
     "ErrorAnalytics",
     "ErrorGroup",

@@ -14,29 +14,53 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.errors import ErrorCategory
+from holdfast.machines.quantile import LatencySketch
 from holdfast.telemetry.groups import OTHER
-from holdfast.telemetry.sketch import DDSketch
 
 LIMIT = 200
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
-def percentiles_of(sketch: DDSketch | None) -> dict[str, float]:
-    """``p50``, ``p90``, ``p95``, ``p99`` and ``max``, in seconds; empty where nothing was seen."""
-    if sketch is None or not sketch.count:
-        return {}
-    values = sketch.quantiles(_QUANTILES.values())
-    return {**dict(zip(_QUANTILES, values, strict=True)), "max": sketch.maximum}
+class Durations:
+    """Durations as a sketch, and the longest of them exactly."""
+
+    __slots__ = ("_sketch", "longest")
+
+    def __init__(self) -> None:
+        self._sketch = LatencySketch()
+        self.longest = 0.0
+        """In seconds."""
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return self._sketch.count
+
+    def add(self, seconds: float) -> None:
+        """Count one.
+
+        Raises:
+            BadInputError: if it is NaN or infinite.
+        """
+        self._sketch.add(seconds)
+        self.longest = max(self.longest, seconds)
+
+    def percentiles(self) -> dict[str, float]:
+        """``p50``, ``p90``, ``p95``, ``p99``, ``max``, in seconds; empty where there were none."""
+        told = {name: self._sketch.quantile(share) for name, share in _QUANTILES.items()}
+        # A bucket reaches past the longest in it; nobody believes a p99 above the maximum.
+        known = {name: min(each, self.longest) for name, each in told.items() if each is not None}
+        return known and {**known, "max": self.longest}
 
 
 class Latencies:
-    """A sketch of durations for each dependency."""
+    """The durations of each dependency."""
 
-    __slots__ = ("_sketches", "limit")
+    __slots__ = ("_durations", "limit")
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._sketches: dict[str, DDSketch] = {}
+        self._durations: dict[str, Durations] = {}
 
     def add(self, dependency: str, seconds: float) -> None:
         """Count one duration.
@@ -44,26 +68,26 @@ class Latencies:
         Raises:
             BadInputError: if it is NaN or infinite.
         """
-        sketch = self._sketches.get(dependency)
-        if sketch is None:
-            sketch = self.sketch(dependency)
-        sketch.add(seconds)
+        durations = self._durations.get(dependency)
+        if durations is None:
+            durations = self._made(dependency)
+        durations.add(seconds)
 
-    def sketch(self, dependency: str) -> DDSketch:
-        """The dependency's sketch, or that of all others if there is no room."""
-        if dependency not in self._sketches and len(self._sketches) >= self.limit:
+    def _made(self, dependency: str) -> Durations:
+        if len(self._durations) >= self.limit:
             dependency = OTHER
-        return self._sketches.setdefault(dependency, DDSketch())
+        return self._durations.setdefault(dependency, Durations())
 
     def percentiles(self, dependency: str) -> dict[str, float]:
         """Of one dependency; empty where nothing was seen."""
-        return percentiles_of(self._sketches.get(dependency))
+        known = self._durations.get(dependency)
+        return {} if known is None else known.percentiles()
 
     def told(self) -> dict[str, dict[str, float]]:
         """Count and percentiles of each dependency."""
         return {
-            name: {"count": sketch.count, **percentiles_of(sketch)}
-            for name, sketch in sorted(self._sketches.items())
+            name: {"count": each.count, **each.percentiles()}
+            for name, each in sorted(self._durations.items())
         }
 
 
@@ -75,7 +99,7 @@ class RecoveryTally:
     successful: int = 0
     categories: Counter[ErrorCategory] = field(default_factory=Counter)
     """How often it was tried on which category."""
-    seconds: DDSketch = field(default_factory=DDSketch)
+    seconds: Durations = field(default_factory=Durations)
 
     @property
     def rate(self) -> float:
@@ -89,7 +113,7 @@ class RecoveryTally:
             "successful": self.successful,
             "rate": self.rate,
             "by_category": {category.value: n for category, n in self.categories.items()},
-            "seconds": percentiles_of(self.seconds),
+            "seconds": self.seconds.percentiles(),
         }
 
 
