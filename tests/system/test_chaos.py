@@ -44,7 +44,6 @@ from holdfast.system.recovery import (
     SwapResource,
     optional_step,
 )
-from holdfast.testing import FakeClock
 from tests.gates.cancelling import CutShort, nothing_is_left
 
 OOM = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 24.00 GiB"
@@ -67,17 +66,6 @@ def fault(category):
 
 
 EVERY = pytest.mark.parametrize("category", FAULTS, ids=str)
-
-
-@pytest.fixture
-def clock():
-    with FakeClock() as clock:
-        yield clock
-
-
-@pytest.fixture
-def system():
-    return ErrorHandlingSystem()
 
 
 @pytest.fixture(params=["async", "sync"])

@@ -16,7 +16,6 @@ import pytest
 
 from holdfast import ErrorHandlingSystem
 from holdfast.stores import ErrorHistory
-from tests.stores.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 LEAST_LOST = 0.25 + 0.15
@@ -102,20 +101,6 @@ for number in range(1_000_000):
         system.close()
         sys.exit()
 '''
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    server = Server()
-    yield server
-    server.server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'errors.db'}"
-    return request.getfixturevalue("postgres").database()
 
 
 @pytest.fixture

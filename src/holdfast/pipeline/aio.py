@@ -16,6 +16,7 @@ from holdfast.pipeline.aio_race import race
 from holdfast.pipeline.alarms import Alarm, arm, current_task, disarm, queue_for
 from holdfast.pipeline.endings import RanOutError, ran_out, time_is_up
 from holdfast.pipeline.streams import PLAIN, examine, generator_refused, is_generator
+from holdfast.pipeline.waking import resolve, waker
 from holdfast.policies.call import Call
 from holdfast.policies.effects import Effect, Flow, Invoke, Park, Race, Run, Sleep, Within
 from holdfast.policies.scope import enter, inherit, leave_anywhere
@@ -114,20 +115,8 @@ async def park(effect: Park, call: Call) -> bool:
     """Wait for a ticket, granted from whatever thread."""
     loop = asyncio.get_running_loop()
     over = loop.create_future()
-
-    def resolve() -> None:
-        if not over.done():
-            over.set_result(None)
-
-    def wake() -> bool:
-        try:
-            loop.call_soon_threadsafe(resolve)
-        except RuntimeError:
-            return False  # the loop is closed, and so nobody waits any more
-        return True
-
-    effect.ticket.attach(wake)
-    timer = None if effect.seconds is None else loop.call_later(effect.seconds, resolve)
+    effect.ticket.attach(waker(loop, over))
+    timer = None if effect.seconds is None else loop.call_later(effect.seconds, resolve, over)
     began = ambient.now()
     call.parked += 1
     try:

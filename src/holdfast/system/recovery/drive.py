@@ -14,6 +14,7 @@ from typing import Any
 
 from holdfast.outcome import Err, Ok, Result
 from holdfast.pipeline.streams import drop, kind_of
+from holdfast.pipeline.waking import resolve, waker
 from holdfast.policies.ticket import Ticket
 from holdfast.ports import ambient
 from holdfast.system.recovery.errand import Errand, LateError
@@ -80,9 +81,9 @@ async def _in_thread(effect: Do) -> Result:
     loop = asyncio.get_running_loop()
     over = loop.create_future()
     errand = Errand(effect.step)
-    timer = loop.call_later(effect.seconds, _resolve, over)
+    timer = loop.call_later(effect.seconds, resolve, over)
     try:
-        if not errand.start(lambda: _wake(loop, over)):
+        if not errand.start(waker(loop, over)):
             return errand.answer()
         await over
     except BaseException:
@@ -102,25 +103,12 @@ async def _wait(effect: Do | Await) -> None:
         raise TypeError(f"not to be waited for: {effect!r}")
     loop = asyncio.get_running_loop()
     over = loop.create_future()
-    effect.ticket.attach(lambda: _wake(loop, over))
-    timer = loop.call_later(max(0.0, effect.seconds), _resolve, over)
+    effect.ticket.attach(waker(loop, over))
+    timer = loop.call_later(max(0.0, effect.seconds), resolve, over)
     try:
         await over
     finally:
         timer.cancel()
-
-
-def _wake(loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> bool:
-    try:
-        loop.call_soon_threadsafe(_resolve, over)
-    except RuntimeError:
-        return False  # the loop is closed, and so nobody waits any more
-    return True
-
-
-def _resolve(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
 
 
 def perform_sync(plan: Plan, factory: LoopFactory | None) -> RecoveryResult:
