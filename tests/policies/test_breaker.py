@@ -790,3 +790,25 @@ def test_a_window_without_a_rate_is_refused(field):
 def test_a_time_too_long_to_reckon_with_is_refused(field):
     with pytest.raises(BadInputError, match=f"^{field} "):
         CircuitBreaker("api", **{field: 10**400, "slow_rate": 0.5})
+
+
+def test_a_slow_call_is_slow_however_long_it_waited_for_its_turn_before(clock):
+    policy = breaker(failure_threshold=None, slow_rate=1.0, slow_seconds=0.5, minimum_calls=2)
+    pipeline = Pipeline(Bulkhead(1, max_queue=5), policy)
+
+    async def main():
+        await asyncio.gather(*(pipeline.execute(asyncio.sleep, 1.0) for _ in range(2)))
+
+    clock.run(main())
+    assert policy.state is OPEN
+
+
+def test_a_quick_call_is_quick_however_long_it_waited_for_its_turn_before(clock):
+    policy = breaker(failure_threshold=None, slow_rate=0.5, slow_seconds=1.5, minimum_calls=2)
+    pipeline = Pipeline(Bulkhead(1, max_queue=9), policy)
+
+    async def main():
+        await asyncio.gather(*(pipeline.execute(asyncio.sleep, 1.0) for _ in range(6)))
+
+    clock.run(main())
+    assert policy.state is CLOSED
