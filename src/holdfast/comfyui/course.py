@@ -119,7 +119,7 @@ class Course:
         deadline = Deadline.current()
         left = None if deadline is None else deadline.remaining()
         names, chance = self._fleet.names, ambient.chance()
-        step = next_step(self._failures, names, self._limits, chance, left)
+        step = next_step(self._failures, names, self._limits, chance, left=left)
         number = len(self.attempts) + 1
         seconds = ambient.now() - started
         self.attempts.append(Attempt(number, place.name, seconds, failure, step.words))
