@@ -1,5 +1,6 @@
 """Everything Holdfast knows about ComfyUI: a client that gets the picture, whatever servers do."""
 
+from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.failures import (
     ComfyUIError,
@@ -12,6 +13,9 @@ from holdfast.comfyui.failures import (
     OutOfMemoryError,
     OutputDamagedError,
     OutputMissingError,
+    OutputSuspectError,
+    PaidRunError,
+    PoisonedJobError,
     RunInterruptedError,
     ServerDiedError,
     ServerStalledError,
@@ -24,6 +28,7 @@ from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 
 __all__ = [
+    "Allowed",
     "Attempt",
     "ComfyUI",
     "ComfyUIError",
@@ -38,7 +43,10 @@ __all__ = [
     "OutputDamagedError",
     "OutputFile",
     "OutputMissingError",
+    "OutputSuspectError",
+    "PaidRunError",
     "Patience",
+    "PoisonedJobError",
     "RunInterruptedError",
     "RunResult",
     "ServerDiedError",

@@ -20,12 +20,15 @@ import aiohttp
 
 from holdfast.comfyui import events
 from holdfast.comfyui.address import Address
+from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.course import Course
-from holdfast.comfyui.failures import ComfyUIError
+from holdfast.comfyui.failures import ComfyUIError, PoisonedJobError
 from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
+from holdfast.comfyui.knowledge import Knowledge
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.repair import Repair
 from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.verdict import Patience
@@ -46,6 +49,7 @@ class ComfyUI:
         output_dir: where files go, unless `run` says otherwise; None keeps them in memory.
         patience: how long to wait for what.
         limits: how much to try before giving up.
+        allowed: what may be changed in a workflow to get a result, and how far.
         reach_seconds: how long all servers may be unreachable before a job fails.
         call_seconds: how long a small HTTP call may take.
         previews: ask the servers for pictures of work in progress.
@@ -61,6 +65,7 @@ class ComfyUI:
         output_dir: str | Path | None = None,
         patience: Patience | None = None,
         limits: Limits | None = None,
+        allowed: Allowed | None = None,
         reach_seconds: float = 120.0,
         call_seconds: float = 10.0,
         canary_seconds: float = 5.0,
@@ -74,6 +79,8 @@ class ComfyUI:
         self._output_dir = output_dir
         self._patience = patience or Patience()
         self._limits = limits or Limits()
+        self._allowed = allowed or Allowed()
+        self._knowledge = Knowledge()
         self._reach_seconds = reach_seconds
         self._call_seconds = call_seconds
         self._canary_seconds = canary_seconds
@@ -134,6 +141,8 @@ class ComfyUI:
         output_dir: str | Path | None = None,
         deadline: float | None = None,
         prompt_id: str | None = None,
+        allowed: Allowed | None = None,
+        strict: bool = False,
     ) -> RunResult:
         """Make what the workflow makes, whatever the servers do.
 
@@ -145,18 +154,24 @@ class ComfyUI:
             output_dir: where the files go; None: as given to the constructor.
             deadline: seconds for everything, waiting and retries included.
             prompt_id: our own id for the job, kept over retries; a new UUID by default.
+            allowed: what may be changed in the workflow; None: as given to the constructor.
+            strict: change nothing but what keeps the result.
 
         Returns:
             The files, all of them fetched and checked, with every attempt it took.
 
         Raises:
             BadInputError: an input, a file or the output folder is wrong.
+            PoisonedJobError: server after server died under this workflow, now or before.
             ComfyUIError: it could not be made; the subclass says how it ended, and the error
                 carries category, node, server and attempts.
         """
         fleet, _session = self._ready()
         turn = fleet.next_turn()  # before anything is awaited: what was asked first comes first
         workflow = workflow.with_inputs(inputs or {})
+        held = self._knowledge.quarantine.reason(workflow.graph)
+        if held is not None:
+            raise held.to_error()
         label = name or workflow.name
         job = Job(
             label,
@@ -170,6 +185,13 @@ class ComfyUI:
             job,
             fleet,
             turn,
+            repair=Repair(
+                job,
+                self._knowledge,
+                lambda: self.servers,
+                self._allowed if allowed is None else allowed,
+                strict=strict,
+            ),
             limits=self._limits,
             patience=self._patience,
             emit=self._emit,
@@ -180,10 +202,16 @@ class ComfyUI:
         try:
             result = await course.run()
         except ComfyUIError as error:
+            if isinstance(error, PoisonedJobError):
+                self._knowledge.quarantine.add(workflow.graph, error.failure)
             self._emit(events.JobFailed(job.name, error.failure))
             raise
         self._emit(events.JobDelivered(job.name, result))
         return result
+
+    def release(self, workflow: Workflow) -> bool:
+        """Let a workflow run again that was quarantined as poison; whether it was."""
+        return self._knowledge.quarantine.release(workflow.graph)
 
     # Preparing --------------------------------------------------------------------------
 

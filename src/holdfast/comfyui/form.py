@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from holdfast.comfyui.edit import Change, Edit
+from holdfast.comfyui.edit import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
     from holdfast.comfyui.result import OutputFile
     from holdfast.comfyui.workflow import Workflow
@@ -74,13 +74,17 @@ class Form:
         """In words, what was changed, each once and in order."""
         return tuple(dict.fromkeys(change.words for change in self.changes))
 
-    def changed(self, edit: Edit, others: Iterable[Workflow] = ()) -> Form:
-        """With the next run changed, and the ones after it by ``others``, as far as given."""
-        return self._replaced(((edit.workflow,), *((each,) for each in others)), edit.change)
+    @property
+    def coming(self) -> tuple[int, ...]:
+        """The runs that are still to be made, in order."""
+        return tuple(index for index, part in enumerate(self.parts) if part.files is None)
 
-    def split(self, workflows: Iterable[Workflow], change: Change) -> Form:
-        """With the next run replaced by several."""
-        return self._replaced((tuple(workflows),), change)
+    def changed(self, runs: Mapping[int, Sequence[Workflow]], change: Change) -> Form:
+        """With some of the coming runs replaced, each by one workflow or by several in order."""
+        parts: list[Part] = []
+        for index, part in enumerate(self.parts):
+            parts += [Part(each) for each in runs[index]] if index in runs else [part]
+        return Form(tuple(parts), (*self.changes, change))
 
     def delivered(self, files: tuple[OutputFile, ...]) -> Form:
         """With the next run made."""
@@ -96,9 +100,3 @@ class Form:
         made = [file for part in self.parts for file in part.files or ()]
         nodes = {file.node_id: number for number, file in reversed(list(enumerate(made)))}
         return tuple(sorted(made, key=lambda file: nodes[file.node_id]))
-
-    def _replaced(self, runs: tuple[tuple[Workflow, ...], ...], change: Change) -> Form:
-        at = self.next
-        new = [Part(workflow) for run in runs for workflow in run]
-        parts = (*self.parts[:at], *new, *self.parts[at + len(runs) :])
-        return Form(parts, (*self.changes, change))

@@ -22,6 +22,8 @@ class Attempt:
     """Why it came to nothing; None for the one that delivered."""
     recovery: str = ""
     """What was done about the failure, in words."""
+    made: int = 0
+    """Files it brought home. A run that had to be split is delivered by several attempts."""
 
 
 @dataclass(frozen=True, slots=True)
