@@ -23,6 +23,8 @@ from holdfast.comfyui.failures import (
     WorkflowRejectedError,
 )
 from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.restart_watch import RestartLimits
+from holdfast.comfyui.restarts import RestartCommand, RestartError, container, systemd_unit
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
@@ -47,6 +49,9 @@ __all__ = [
     "PaidRunError",
     "Patience",
     "PoisonedJobError",
+    "RestartCommand",
+    "RestartError",
+    "RestartLimits",
     "RunInterruptedError",
     "RunResult",
     "ServerDiedError",
@@ -54,4 +59,6 @@ __all__ = [
     "ServerUnreachableError",
     "Workflow",
     "WorkflowRejectedError",
+    "container",
+    "systemd_unit",
 ]

@@ -8,7 +8,6 @@ where it was declared.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -52,9 +51,9 @@ class Allowed:
     def __post_init__(self) -> None:
         for name in ("least_area", "least_frames"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value <= 1 or math.isnan(value):
+            if not 0 < value <= 1:
                 raise BadInputError(f"{name} is {value!r}; it must be above 0 and at most 1")
-        if not isinstance(self.reseeds, int) or not 0 <= self.reseeds <= 100:
+        if not 0 <= self.reseeds <= 100:
             raise BadInputError(f"reseeds is {self.reseeds!r}; it must be 0 to 100")
         for model, others in self.fallbacks.items():
             if isinstance(others, str) or not all(isinstance(each, str) for each in others):

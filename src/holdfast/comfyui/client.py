@@ -29,6 +29,8 @@ from holdfast.comfyui.knowledge import Knowledge
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
 from holdfast.comfyui.repair import Repair
+from holdfast.comfyui.restart_watch import RestartLimits
+from holdfast.comfyui.restarts import Restarter, RestartHook
 from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.verdict import Patience
@@ -53,6 +55,9 @@ class ComfyUI:
         reach_seconds: how long all servers may be unreachable before a job fails.
         call_seconds: how long a small HTTP call may take.
         previews: ask the servers for pictures of work in progress.
+        restarts: how servers may be restarted, by address: a `RestartCommand`, `systemd_unit`,
+            `container`, or a function of (server, reason). Others never are.
+        restart_limits: how long a server may be down before it is restarted, and how often.
         on_event: called with every `events.Event`.
 
     Raises:
@@ -70,6 +75,8 @@ class ComfyUI:
         call_seconds: float = 10.0,
         canary_seconds: float = 5.0,
         previews: bool = False,
+        restarts: Mapping[str, RestartHook] | None = None,
+        restart_limits: RestartLimits | None = None,
         on_event: Callable[[events.Event], None] | None = None,
     ) -> None:
         if not urls:
@@ -86,6 +93,13 @@ class ComfyUI:
         self._canary_seconds = canary_seconds
         self._previews = previews
         self._listeners = [on_event] if on_event is not None else []
+        self._restarts = self._known_restarts(restarts or {})
+        self._restart_limits = restart_limits or RestartLimits()
+        if self._restarts:
+            # While a server boots, jobs wait for it.
+            boot = self._restart_limits.grace + self._restart_limits.boot
+            self._reach_seconds = max(reach_seconds, boot)
+        self._restarter: Restarter | None = None
         self._session: aiohttp.ClientSession | None = None
         self._fleet: Fleet | None = None
         self.left_behind: list[tuple[str, str, str]] = []
@@ -110,6 +124,11 @@ class ComfyUI:
             canary_seconds=self._canary_seconds,
             patience_seconds=self._patience.queued,
         )
+        if self._restarts:
+            self._restarter = Restarter(
+                self._restarts, self._restart_limits, self._emit, self._is_ill
+            )
+            self._listeners.insert(0, self._restarter.note)
         return self
 
     async def __aexit__(
@@ -120,6 +139,9 @@ class ComfyUI:
     ) -> None:
         """Take back what was left on servers, as far as they answer, and close."""
         fleet, session = self._ready()
+        if self._restarter is not None:
+            self._listeners.remove(self._restarter.note)
+            await self._restarter.close()
         try:
             left = await fleet.close(seconds=3.0)
             self.left_behind = [(job, server, str(became)) for job, server, became in left]
@@ -218,6 +240,23 @@ class ComfyUI:
     async def _folder(self, given: str | Path | None) -> Path | None:
         chosen = self._output_dir if given is None else given
         return None if chosen is None else await asyncio.to_thread(prepare_folder, Path(chosen))
+
+    def _known_restarts(self, given: Mapping[str, RestartHook]) -> dict[str, RestartHook]:
+        known = {each.url: each.shown for each in self._addresses}
+        found: dict[str, RestartHook] = {}
+        for url, hook in given.items():
+            address = Address.parse(url)
+            if address.url not in known:
+                raise BadInputError(
+                    f"restarts names {address.shown}, which is none of the servers given: "
+                    f"{', '.join(known.values())}"
+                )
+            found[address.shown] = hook
+        return found
+
+    def _is_ill(self, name: str) -> bool:
+        fleet, _session = self._ready()
+        return any(place.suspect for place in fleet.places if place.name == name)
 
     def _ready(self) -> tuple[Fleet, aiohttp.ClientSession]:
         if self._fleet is None or self._session is None:
