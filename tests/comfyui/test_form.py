@@ -1,4 +1,4 @@
-"""A job's form: what is made stays made, what comes is changed, and files come in one run's order."""
+"""A job's form: what is made stays, what comes is changed, files come in the order of one run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_files_come_node_by_node_and_in_the_runs_order(runs):
     count = 0
     for nodes in runs:
         files = []
-        for node in nodes:
+        for node in sorted(nodes):  # a run lists its files node by node
             files.append(file(node, count))
             count += 1
         form = form.delivered(tuple(files))
