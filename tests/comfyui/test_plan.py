@@ -274,8 +274,8 @@ def test_a_refused_workflow_is_changed_otherwise_only_when_no_server_takes_it():
 
 
 def test_a_node_that_fails_everywhere_is_gone_without_if_that_is_offered():
-    failures = [node_error(A), node_error(B)]
-    assert again(*failures, situation=knowing([0, 0], SMALLER)).change
+    failures = [node_error(A), node_error(A), node_error(B)]
+    assert again(*failures, situation=knowing([0, 0, 0], SMALLER)).change
     given_up(*failures)
 
 

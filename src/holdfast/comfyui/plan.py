@@ -8,8 +8,8 @@ The order of remedies follows from how ComfyUI works:
   once after `/free`, then on another server.
 - What lies in one server (a missing model, a full disk, a damaged file) is
   left to another server at once.
-- The same error from the same node on two servers is the workflow's own: more
-  tries would only burn time.
+- The same error from the same node twice on one server, and on another as well, is
+  the workflow's own: more tries would only burn time.
 - A server that dies or stalls costs the job nothing; but a job under which
   servers keep dying is stopped.
 - The workflow is changed last: only what keeps the result is changed before
@@ -323,8 +323,10 @@ def _interrupted(past: _Past) -> Step:
 
 def _servers_fault(past: _Past, chance: float, left: float | None) -> Step:
     last, limits = past.last, past.limits
-    killing = (FailureKind.SERVER_DIED, FailureKind.STALLED, FailureKind.DEVICE_BROKEN)
+    killing = (FailureKind.SERVER_DIED, FailureKind.STALLED)
     deaths = sum(each.kind in killing and each.node_id is not None for each in past.failures)
+    # A broken device fails every job until its server restarts: it counts once a server.
+    deaths += len({f.server for f in past.failures if f.kind is FailureKind.DEVICE_BROKEN})
     if deaths >= limits.deaths:
         words = f"{deaths} servers died or stalled while running it: quarantined"
         return GiveUp(words, last.poisonous(deaths))
@@ -349,8 +351,9 @@ def _servers_fault(past: _Past, chance: float, left: float | None) -> Step:
 def _jobs_fault(past: _Past) -> Step:
     last = past.last
     mine = [each for each in past.failures if each.kind in _JOBS_FAULT]
-    same = {each.server for each in mine if each.signature == last.signature}
-    if not last.elsewhere and len(same) > 1:
+    same = [each.server for each in mine if each.signature == last.signature]
+    # Once each on two servers may be chance; what a server repeats, and another says too, is not.
+    if not last.elsewhere and len(same) > len(set(same)) > 1:
         return GiveUp("it fails the same way on two servers", last)
     if sum(not each.elsewhere for each in mine) >= past.limits.node_attempts:
         return GiveUp(f"{past.limits.node_attempts} attempts failed", last)
