@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -24,7 +25,7 @@ def written(folder, workflow, name="flow.json"):
 @pytest.fixture
 def known(tmp_path):
     """What a server answered to /object_info, with one checkpoint on its disk."""
-    info = json.loads(gzip.open(INFO).read())
+    info = json.loads(gzip.decompress(Path(INFO).read_bytes()))
     info["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0] = ["sd15.safetensors"]
     return written(tmp_path, info, "info.json")
 

@@ -18,7 +18,8 @@ from holdfast.apps.json_lines import error_line
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.corrections import correct
 from holdfast.comfyui.differences import differences
-from holdfast.comfyui.preflight import Problem, Report, preflight
+from holdfast.comfyui.page import MissingNode, MissingNodesError
+from holdfast.comfyui.preflight import Report, preflight
 from holdfast.comfyui.views import view
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
@@ -82,9 +83,9 @@ def show(path: Path, knowledge: Knowledge, *, as_json: bool) -> int:
     """Tell what a workflow does."""
     try:
         catalog = knowledge.catalog()
-        told = view(_load(path), catalog)
-    except NoServerError as error:
-        return _no_server(error)
+        told = view(_load(path, catalog), catalog)
+    except (MissingNodesError, NoServerError) as error:
+        return _cannot(error)
     if as_json:
         _print_json(dataclasses.asdict(told))
     else:
@@ -96,14 +97,12 @@ def convert(path: Path, knowledge: Knowledge) -> int:
     """Print a workflow in API format, or name what the server lacks."""
     try:
         catalog = knowledge.catalog()
-        workflow = _load(path)
-    except NoServerError as error:
-        return _no_server(error)
+        workflow = _load(path, catalog)
+    except (MissingNodesError, NoServerError) as error:
+        return _cannot(error)
     missing = _missing(workflow, catalog)
-    for line in missing:
-        error_line(f"{path}: {line}")
     if missing:
-        return Exit.MISSING_NODES
+        return _cannot(MissingNodesError(str(path), missing))
     sys.stdout.write(_dumped(workflow) + "\n")
     return Exit.OK
 
@@ -111,10 +110,10 @@ def convert(path: Path, knowledge: Knowledge) -> int:
 def diff(before: Path, after: Path, knowledge: Knowledge, *, as_json: bool) -> int:
     """Tell what differs between two workflows."""
     try:
-        knowledge.catalog()
-        found = differences(_load(before), _load(after))
-    except NoServerError as error:
-        return _no_server(error)
+        catalog = knowledge.catalog()
+        found = differences(_load(before, catalog), _load(after, catalog))
+    except (MissingNodesError, NoServerError) as error:
+        return _cannot(error)
     if as_json:
         listed = [dataclasses.asdict(each) for each in found]
         _print_json({"same": not found, "differences": listed})
@@ -127,9 +126,9 @@ def check(path: Path, knowledge: Knowledge, fixed: Path | None, *, as_json: bool
     """Find every error a server would raise, and correct what has one right answer if asked."""
     try:
         catalog = knowledge.must()
-        workflow = _load(path)
-    except NoServerError as error:
-        return _no_server(error)
+        workflow = _load(path, catalog)
+    except (MissingNodesError, NoServerError) as error:
+        return _cannot(error)
     if fixed is None:
         report = preflight(workflow, catalog)
         if as_json:
@@ -148,18 +147,17 @@ def check(path: Path, knowledge: Knowledge, fixed: Path | None, *, as_json: bool
     return _verdict(correction.report)
 
 
-def _load(path: Path) -> Workflow:
-    return Workflow.load(path)
+def _load(path: Path, catalog: Catalog | None) -> Workflow:
+    return Workflow.load(path, object_info=catalog)
 
 
-def _missing(workflow: Workflow, catalog: Catalog | None) -> list[str]:
-    if catalog is None:
-        return []
-    return [each.words for each in preflight(workflow, catalog).errors if _is_missing(each)]
-
-
-def _is_missing(problem: Problem) -> bool:
-    return problem.kind == "invalid_prompt"
+def _missing(workflow: Workflow, catalog: Catalog | None) -> list[MissingNode]:
+    """What a graph in API format needs that the server lacks; the page's format was checked."""
+    ids: dict[str, list[str]] = {}
+    for node_id, node in workflow.graph.items():
+        if catalog is not None and node["class_type"] not in catalog:
+            ids.setdefault(node["class_type"], []).append(node_id)
+    return [MissingNode(name, tuple(found)) for name, found in ids.items()]
 
 
 def _verdict(report: Report) -> int:
@@ -177,9 +175,13 @@ def _told(report: Report) -> dict[str, Any]:
     }
 
 
-def _no_server(error: NoServerError) -> int:
-    error_line(str(error))
-    return Exit.NO_SERVER
+def _cannot(error: MissingNodesError | NoServerError) -> int:
+    if isinstance(error, NoServerError):
+        error_line(str(error))
+        return Exit.NO_SERVER
+    for each in error.missing:
+        error_line(f"the server does not have {each}")
+    return Exit.MISSING_NODES
 
 
 def _dumped(workflow: Workflow) -> str:

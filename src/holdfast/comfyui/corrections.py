@@ -9,7 +9,7 @@ to people; `refused` has it, with words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.comfyui.catalog import Catalog
@@ -104,4 +104,4 @@ def _apply(workflow: Workflow, problem: Problem) -> Edit:
     )
     # What the server refuses is not made at all, so there a correction has nothing to keep.
     change = Change(name, words, (node_id,), keeps_result=suggestion.keeps_result)
-    return Edit(type(workflow)(graph, workflow.name), change)
+    return Edit(replace(workflow, graph=graph), change)

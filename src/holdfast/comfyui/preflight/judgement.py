@@ -58,6 +58,7 @@ class _Judgement:
         self._place = {node_id: place for place, node_id in enumerate(self._graph)}
         self._problems: list[Problem] = []
         self._guesses = Guesses()
+        self._urls = {each.name: each.url for each in workflow.models_hinted if each.url}
         self._linked_types = _produced_types(catalog)
 
     def report(self) -> Report:
@@ -120,10 +121,19 @@ class _Judgement:
             elif isinstance(inputs[name], list):
                 found += judge_link(place, inputs[name], self._graph, self._catalog)
             else:
-                found += judge_value(place, inputs[name])
+                found += map(self._with_source, judge_value(place, inputs[name]))
                 found += self._judge_kind(place, inputs[name])
         found += self._judge_unknown_inputs(node_id, cls, inputs)
         return found
+
+    def _with_source(self, problem: Problem) -> Problem:
+        if not problem.is_missing_model or not isinstance(problem.value, str):
+            return problem
+        url = self._urls.get(problem.value.replace("\\", "/").rsplit("/", 1)[-1])
+        if url is None:
+            return problem
+        words = f"{problem.words}; its author names {clip(url, 200)}"
+        return replace(problem, words=words, url=url)
 
     def _judge_kind(self, place: Place, value: Any) -> list[Problem]:
         # A number where a model belongs is taken by the server, and no node can use it. Types

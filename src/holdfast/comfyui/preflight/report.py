@@ -55,6 +55,9 @@ class Problem:
     """Names that may be meant, the nearest first."""
     model_folder: str | None = None
     """For a model that the server lacks: the folder it belongs in; empty if nobody knows."""
+    url: str | None = None
+    """For a model that the server lacks: where the workflow's author says it can be had. Nothing
+    about it is checked."""
 
     @property
     def is_missing_model(self) -> bool:
