@@ -129,9 +129,15 @@ def near_choices(value: object, choices: Iterable[Any], *, count: int = 3) -> li
     found = [each for each in texts if last and _folded(each).rsplit("/", 1)[-1] == last]
     folded: dict[str, str] = {}
     for each in texts[:NEAR_LIMIT]:
-        folded.setdefault(_folded(each)[:NAME_LIMIT], each)
-    close = difflib.get_close_matches(wanted, folded, n=count, cutoff=0.6)
+        folded.setdefault(_stem(_folded(each))[:NAME_LIMIT], each)
+    close = difflib.get_close_matches(_stem(wanted), folded, n=count, cutoff=0.6)
     return list(dict.fromkeys([*found, *(folded[each] for each in close)]))[:count]
+
+
+def _stem(name: str) -> str:
+    # Endings are long, and would make all names of models alike.
+    ending = next((each for each in MODEL_ENDINGS if name.endswith(each)), "")
+    return name.removesuffix(ending)
 
 
 def _slashed(name: str) -> str:

@@ -188,7 +188,9 @@ def _judge_choice(place: Place, written: Any, value: Any) -> list[Problem]:
     listed = isinstance(written_type(place.node, spec), list)
     choices = spec.choices
     if choices is None:
-        return []
+        if not isinstance(spec.options.get("options"), list) or "remote" in spec.options:
+            return []  # the values are asked for elsewhere
+        choices = ()
     several = spec.options.get("multiselect") is True and isinstance(value, list)
     if not listed and several and all(each in choices for each in value):
         return []
