@@ -216,7 +216,7 @@ def _node_differences(
     ours, theirs = before[node_id]["inputs"], after[other_id]["inputs"]
     where = _called(before, node_id)
     if other_id != node_id:
-        where += f", now {clip(other_id, 80)},"
+        where += f", now {clip(other_id, 80)}"
     for name in dict.fromkeys([*ours, *theirs]):
         old, new = ours.get(name), theirs.get(name)
         label = f"{where}: {clip(name, 80)}"
