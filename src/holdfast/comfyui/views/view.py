@@ -135,12 +135,15 @@ def view(
 
 def _knobs(sight: Sight, names: tuple[str, ...], kind: type) -> tuple[Knob, ...]:
     types = ("INT", "FLOAT", None) if kind is float else ("INT", None)
-    return tuple(
+    found = [
         follow(sight.workflow, node_id, name)
         for node_id, node in sight.graph.items()
         for name in names
         if name in node["inputs"] and sight.input_type(node_id, name) in types
-    )
+    ]
+    # A node that only holds a value is told at those who use it.
+    held = {each.set_at for each in found if each.source}
+    return tuple(each for each in found if each.source or each.set_at not in held)
 
 
 def _sizes(sight: Sight) -> Iterator[Size]:
