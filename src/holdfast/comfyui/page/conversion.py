@@ -20,9 +20,21 @@ from holdfast.errors import BadInputError
 
 _SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced"})
 _SAVERS = frozenset(
-    "SaveImage SaveAnimatedWEBP SaveWEBM SaveAudio SaveGLB SaveAnimatedPNG CLIPSave VAESave "
-    "ModelSave LoraSave SaveLatent".split()
+    {
+        "CLIPSave",
+        "LoraSave",
+        "ModelSave",
+        "SaveAnimatedPNG",
+        "SaveAnimatedWEBP",
+        "SaveAudio",
+        "SaveGLB",
+        "SaveImage",
+        "SaveLatent",
+        "SaveWEBM",
+        "VAESave",
+    }
 )
+"""The nodes in whose file names the page fills in what is in other nodes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,6 @@ def _settle(found: Live, name: str, value: Any) -> None:
 
 def _put_saved(found: Live, nest: Nest) -> None:
     values = found.node.values
-    shown = [slot.name for slot in found.inputs if slot.name in found.widgets]
     proxies = list(_proxies(found.node.properties.get("proxyWidgets")))
     if proxies and isinstance(values, tuple):
         for (source, name), value in zip(proxies, values, strict=False):
@@ -172,15 +171,26 @@ def _put_saved(found: Live, nest: Nest) -> None:
             else:
                 _settle(found, port, value)
         return
+    count = len(values) if isinstance(values, tuple) else 0
+    shown = [slot.name for slot in found.inputs if slot.name in found.widgets]
+    # What was a widget when the file was saved tells more than what is one on this server.
+    saved = _saved_widgets(nest.inside.graph)
+    if len(shown) != count:
+        shown = saved
     places: list[str | None] = []
-    # Some files hold a place for the control of each seed, too; more values than widgets tell.
-    spread = isinstance(values, tuple) and len(values) > len(shown)
     for name in shown:
         places.append(name)
-        options = found.widgets[name][0].options or {}
-        if spread and options.get("control_after_generate"):
+        held = found.widgets.get(name)
+        # Some files hold a place for the control of each seed, too.
+        if held and count > len(shown) and (held[0].options or {}).get("control_after_generate"):
             places.append(None)
     _put_by_place(found, tuple(places))
+
+
+def _saved_widgets(definition: Graph) -> list[str]:
+    """The inputs of a subgraph that led to widgets when it was saved."""
+    led = {slot.link for node in definition.nodes.values() for slot in node.inputs if slot.widget}
+    return [port.name for port in definition.inputs if not led.isdisjoint(port.links)]
 
 
 def _proxies(given: Any) -> Iterator[tuple[str, str]]:

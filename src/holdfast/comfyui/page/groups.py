@@ -90,16 +90,14 @@ class _Builder:
         self._wires = list(_wires(self.given.get("links"), len(self.nodes)))
         self._from: dict[int, list[_Wire]] = {}
         self._into: dict[tuple[int, str], _Wire] = {}
-        late: list[tuple[int, list[str]]] = []
         for wire in self._wires:
             self._from.setdefault(wire.origin, []).append(wire)
         order = [self._inputs_in_order(index) for index in range(len(self.nodes))]
         for wire in self._wires:
             key = (wire.target, self._input_name(wire, order[wire.target]))
             self._into[key] = wire
-        for index in range(len(self.nodes)):
-            late.append((index, self._show_inputs(index)))
-        for index, names in late:
+        late = [self._show_inputs(index) for index in range(len(self.nodes))]
+        for index, names in enumerate(late):
             for each in names:
                 if (index, each) not in self._into:
                     self._show(index, each, self._places(index, each))
@@ -159,9 +157,7 @@ class _Builder:
         wires = self._from.get(index)
         if not wires:
             return
-        targets = [
-            key for key, wire in self._into.items() if wire.origin == index and key[1] != ""
-        ]
+        targets = [key for key, wire in self._into.items() if wire.origin == index and key[1] != ""]
         kind = wires[0].type
         count = _PLACES_OF_PRIMITIVE.get(kind, 1)
         name = self._unique(index, "value")
@@ -238,9 +234,8 @@ class _Builder:
             inputs.append(Port(name, shown.type))
         outputs = []
         for index, slot, kind in self._free_outputs():
-            key = f"out {index} {slot}"
-            links[key] = Link(str(index), slot, "")
-            outputs.append(Port(kind, kind, (key,)))
+            links[f"out {index} {slot}"] = Link(str(index), slot, "")
+            outputs.append(Port(kind, kind, (f"out {index} {slot}",)))
         nodes = {str(index): self._node(index, fed) for index in range(len(self.nodes))}
         return Graph(nodes, links, tuple(inputs), tuple(outputs), self.name)
 
@@ -298,10 +293,11 @@ def _wires(given: Any, count: int) -> Iterator[_Wire]:
     for each in _list(given):
         if not isinstance(each, list) or len(each) < 4:
             continue
-        numbers = [number for number in each[:4] if _whole(number)]
-        if len(numbers) == 4 and numbers[0] < count and numbers[2] < count:
+        origin, slot, target, entry = each[:4]
+        whole = all(_whole(number) for number in each[:4])
+        if whole and origin < count and target < count:
             kind = each[5] if len(each) > 5 and isinstance(each[5], str) else "*"
-            yield _Wire(*numbers, kind)
+            yield _Wire(origin, slot, target, entry, kind)
 
 
 def _whole(value: Any) -> bool:

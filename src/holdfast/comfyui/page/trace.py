@@ -7,7 +7,7 @@ subgraph, or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.comfyui.page.document import BYPASSED, FROM_OUTSIDE, MUTED
@@ -107,19 +107,21 @@ def _from_output(at: _At) -> _At | Source | None:
     if node.node.mode == BYPASSED:
         index = _through(node, at.slot, at.type)
         return None if index is None else _input(at, index)
+    found: _At | Source | None = None
     match node.kind:
         case Kind.REAL | Kind.MISSING:
-            return Source(at.place.name(node), at.slot)
+            found = Source(at.place.name(node), at.slot)
         case Kind.WIRE:
-            return _At(at.place, node, at.slot, at.type, False)
+            found = replace(at, output=False)
         case Kind.SETTER:
-            return _At(at.place, node, 0, at.type, False)
+            found = replace(at, slot=0, output=False)
         case Kind.GETTER:
-            return _set_elsewhere(at)
+            found = _set_elsewhere(at)
         case Kind.NEST:
-            return _inside(at)
+            found = _inside(at)
         case Kind.PRIMITIVE | Kind.UI:
-            return None
+            pass
+    return found
 
 
 def _input(at: _At, index: int) -> _At | None:
