@@ -248,3 +248,58 @@ def test_a_file_that_is_no_workflow_is_one_line_and_exit_2(holdfast, tmp_path, c
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith("holdfast: ")
         assert ended.err.count("\n") == 1
+
+
+# The page's own format -------------------------------------------------------------------
+
+
+def drawn(class_type="EmptyImage"):
+    """A workflow as the page saves it: positions, a list of links, values without names."""
+    output = {"name": "IMAGE", "type": "IMAGE", "links": [1]}
+    source = {"id": 1, "type": class_type, "pos": [0, 0], "size": [200, 100], "mode": 0}
+    source |= {"inputs": [], "outputs": [output], "widgets_values": [64, 32, 1, 7], "order": 0}
+    taken = {"name": "images", "type": "IMAGE", "link": 1}
+    saver = {"id": 2, "type": "SaveImage", "pos": [300, 0], "size": [200, 100], "mode": 0}
+    saver |= {"inputs": [taken], "outputs": [], "widgets_values": ["drawn"], "order": 1}
+    return {
+        "last_node_id": 2,
+        "last_link_id": 1,
+        "nodes": [source, saver],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": 0.4,
+    }
+
+
+def test_the_pages_own_format_is_converted_shown_compared_and_checked(holdfast, tmp_path, known):
+    path = written(tmp_path, drawn())
+    ended = holdfast("workflow", "convert", path, "--object-info", known)
+    assert ended.code == 0
+    graph = json.loads(ended.out)
+    assert {key: each["class_type"] for key, each in graph.items()} == {
+        "1": "EmptyImage",
+        "2": "SaveImage",
+    }
+    assert graph["1"]["inputs"] == {"width": 64, "height": 32, "batch_size": 1, "color": 7}
+    assert graph["2"]["inputs"] == {"images": ["1", 0], "filename_prefix": "drawn"}
+    api = written(tmp_path, graph, "api.json")
+    assert holdfast("workflow", "diff", path, api, "--object-info", known).code == 0
+    assert holdfast("workflow", "check", path, "--object-info", known).code == 0
+    assert "64 x 32" in holdfast("workflow", "show", path, "--object-info", known).out
+
+
+def test_classes_the_pages_format_needs_and_the_server_lacks_are_named(holdfast, tmp_path, known):
+    path = written(tmp_path, drawn("NoSuch\x1bImage"))
+    for args in (("convert", path), ("show", path), ("check", path), ("diff", path, path)):
+        ended = holdfast("workflow", *args, "--object-info", known)
+        assert (ended.code, ended.out) == (3, ""), args
+        assert "the server does not have NoSuch\ufffdImage (node 1)" in ended.err
+        assert ended.err.count("\n") == 1
+
+
+def test_the_pages_format_needs_somebody_who_knows_the_classes(holdfast, tmp_path):
+    ended = holdfast("workflow", "convert", written(tmp_path, drawn()))
+    assert ended.code == 2
+    assert "the web page's own format" in ended.err

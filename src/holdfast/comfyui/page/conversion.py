@@ -18,11 +18,27 @@ from holdfast.comfyui.page.trace import Given, Source, Tracer
 from holdfast.comfyui.page.widgets import ABSENT, Widget
 from holdfast.errors import BadInputError
 
+MAX_SIZE = 64 * 2**20
+"""Letters and values in a converted workflow. A text given to a subgraph is in all nodes that
+show it, so a file of a megabyte could become one of many gigabytes."""
+
 _SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced"})
 _SAVERS = frozenset(
-    "SaveImage SaveAnimatedWEBP SaveWEBM SaveAudio SaveGLB SaveAnimatedPNG CLIPSave VAESave "
-    "ModelSave LoraSave SaveLatent".split()
+    {
+        "CLIPSave",
+        "LoraSave",
+        "ModelSave",
+        "SaveAnimatedPNG",
+        "SaveAnimatedWEBP",
+        "SaveAudio",
+        "SaveGLB",
+        "SaveImage",
+        "SaveLatent",
+        "SaveWEBM",
+        "VAESave",
+    }
 )
+"""The nodes in whose file names the page fills in what is in other nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,7 @@ def _graph(top: Place, source: str) -> dict[str, dict[str, Any]]:
         raise MissingNodesError(source, _missing(absent))
     names = _Names(running)
     tracer = Tracer()
+    scale = _Scale()
     graph: dict[str, dict[str, Any]] = {}
     for place, node in running:
         node_class = node.node_class
@@ -73,6 +90,7 @@ def _graph(top: Place, source: str) -> dict[str, dict[str, Any]]:
             "inputs": _inputs(place, node, tracer, names),
             "_meta": {"title": title},
         }
+        scale.put(graph[place.name(node)])
     for entry in graph.values():
         inputs = entry["inputs"]
         for name in [name for name, value in inputs.items() if _dangles(value, graph)]:
@@ -119,6 +137,39 @@ def _sendable(widget: Widget, value: Any) -> Any:
 
 def _dangles(value: Any, graph: Mapping[str, Any]) -> bool:
     return isinstance(value, list) and value[0] not in graph
+
+
+class _Scale:
+    """Weighs a workflow as it grows. What is in many nodes counts as often, but is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+        self._sum = 0
+
+    def put(self, node: Mapping[str, Any]) -> None:
+        self._sum += len(node["_meta"]["title"]) + len(node["class_type"])
+        for name, value in node["inputs"].items():
+            inner = value.get("__value__", value) if isinstance(value, dict) else value
+            self._sum += len(name) + self._weight(inner)
+        if self._sum > MAX_SIZE:
+            raise BadInputError(
+                f"with its subgraphs unfolded the workflow is larger than {MAX_SIZE:,} bytes"
+            )
+
+    def _weight(self, value: Any) -> int:
+        if isinstance(value, str):
+            return len(value)
+        if isinstance(value, int):
+            return 1 + value.bit_length() // 3
+        if not isinstance(value, list | dict):
+            return 8
+        known = self._known.get(id(value))
+        if known is None:
+            parts = [*value, *value.values()] if isinstance(value, dict) else value
+            # A link is made anew for each input; only what is from the file has an identity.
+            known = 8 + sum(self._weight(each) for each in parts)
+            self._known[id(value)] = known
+        return known
 
 
 class _Names:

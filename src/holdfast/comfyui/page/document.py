@@ -17,6 +17,9 @@ from holdfast.errors import BadInputError
 MAX_NODES = 20_000
 """Nodes in one graph of a file; the largest workflows that are shared have a few hundred."""
 
+MAX_ID = 200
+"""Letters of an id. Inside subgraphs ids are strung together, so long ones would multiply."""
+
 FROM_OUTSIDE = "-10"
 """The id under which a subgraph's links start at the subgraph's own inputs."""
 
@@ -122,7 +125,7 @@ def read(loaded: Mapping[str, Any]) -> Document:
     extra = loaded.get("extra")
     groups = extra.get("groupNodes") if isinstance(extra, Mapping) else None
     return Document(
-        read_graph(loaded, "the workflow"),
+        read_graph(loaded),
         subgraphs,
         {
             name: group
@@ -141,26 +144,26 @@ def _collect(definitions: Any, found: dict[str, Graph]) -> None:
         for given in _list(each.get("subgraphs")) if isinstance(each, Mapping) else ():
             if isinstance(given, Mapping) and isinstance(given.get("id"), str):
                 name = _text(given.get("name")) or given["id"]
-                found.setdefault(given["id"], read_graph(given, f"subgraph {name[:80]!r}"))
+                found.setdefault(given["id"], read_graph(given, f" in subgraph {name[:80]!r}"))
                 waiting.append(given.get("definitions"))
 
 
-def read_graph(given: Mapping[str, Any], where: str) -> Graph:
-    """Read nodes and links, of a workflow or of a definition.
+def read_graph(given: Mapping[str, Any], where: str = "") -> Graph:
+    """Read nodes and links, of a workflow or of a definition; ``where`` is for errors.
 
     Raises:
         BadInputError: a node is not shaped as one, or there are too many.
     """
     listed = given.get("nodes")
     if not isinstance(listed, list):
-        raise BadInputError(f"{where} has no list of nodes")
+        raise BadInputError(f"there is no list of nodes{where}")
     if len(listed) > MAX_NODES:
-        raise BadInputError(f"{where} has {len(listed):,} nodes; at most {MAX_NODES:,} are read")
+        raise BadInputError(f"there are {len(listed):,} nodes{where}; at most {MAX_NODES:,} fit")
     nodes: dict[str, Node] = {}
     for each in listed:
         node = read_node(each, where)
         if node.id in nodes:
-            raise BadInputError(f"{where} has two nodes with the id {node.id}")
+            raise BadInputError(f"there are two nodes with the id {node.id}{where}")
         nodes[node.id] = node
     return Graph(
         nodes,
@@ -178,14 +181,17 @@ def read_node(given: Any, where: str, node_id: str | None = None) -> Node:
         BadInputError: it has no id or no type.
     """
     if not isinstance(given, Mapping):
-        raise BadInputError(f"{where}: a node is an object, not {repr(given)[:60]}")
+        raise BadInputError(f"a node{where} is {repr(given)[:60]}; a node is an object")
     key = _id(given.get("id")) if node_id is None else node_id
     if key is None:
         shown = repr(given.get("id"))[:60]
-        raise BadInputError(f"{where}: the id of a node is a number or text, not {shown}")
+        raise BadInputError(
+            f"a node{where} has the id {shown}; an id is a number or a text of at most "
+            f"{MAX_ID} letters"
+        )
     kind = given.get("type")
     if not isinstance(kind, str) or not kind:
-        raise BadInputError(f"{where}: node {key} has no type")
+        raise BadInputError(f"node {key}{where} has no type")
     outputs = [each for each in _list(given.get("outputs")) if isinstance(each, Mapping)]
     properties = given.get("properties")
     mode = given.get("mode")
@@ -256,7 +262,8 @@ def _id(value: Any) -> str | None:
     # Text of a number this long would take Python longer than the rest of the file.
     if isinstance(value, int) and value.bit_length() > 128:
         return None
-    return str(value)
+    text = str(value)
+    return text if len(text) <= MAX_ID else None
 
 
 def _ids(value: Any) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.comfyui.catalog import Catalog
-from holdfast.comfyui.page.document import FROM_OUTSIDE, Document, Graph, Node, Slot
+from holdfast.comfyui.page.document import FROM_OUTSIDE, Document, Graph, Link, Node, Slot
 from holdfast.comfyui.page.groups import GroupShape, shape_of
 from holdfast.comfyui.page.nodes import Kind, Live, joined, live
 from holdfast.comfyui.page.widgets import Widget, in_steps
@@ -33,6 +33,12 @@ class Loaded:
     """What stands behind the nodes that stand for others, by their ids."""
     setters: dict[Any, Live] = field(default_factory=dict)
     """By the names they give."""
+    promoted: dict[str, tuple[Widget, Any]] = field(default_factory=dict)
+    """The widgets that a subgraph shows outside, by the names of the inputs they hang on."""
+    saved_widgets: list[str] = field(default_factory=list)
+    """The inputs that led to widgets when the file was saved."""
+    outlets: list[Link | None] = field(default_factory=list)
+    """What each output of a subgraph is linked from."""
 
 
 @dataclass(slots=True)
@@ -69,9 +75,15 @@ class Loader:
         for each in loaded.nodes.values():
             if each.kind is Kind.SETTER and isinstance(each.variable, str):
                 loaded.setters.setdefault(each.variable, each)
-        for each in loaded.nodes.values():
-            if each.kind is Kind.PRIMITIVE:
-                _write(each, loaded)
+        fed = _fed_by_primitives(loaded)
+        for node_id, targets in fed.items():
+            _write(loaded.nodes[node_id], targets)
+        loaded.promoted = _promoted(loaded)
+        loaded.saved_widgets = _saved_widgets(graph)
+        loaded.outlets = [
+            next((link for key in port.links if (link := graph.links.get(key))), None)
+            for port in graph.outputs
+        ]
         return loaded
 
     def _node(self, node: Node, loaded: Loaded) -> Live:
@@ -83,7 +95,7 @@ class Loader:
         if definition is None:
             return live(node, self._catalog)
         inside = self._inside(node.type, definition)
-        promoted = _promoted(inside)
+        promoted = dict(inside.promoted)
         declared = [
             Slot(port.name, port.type, None, port.name if port.name in promoted else None)
             for port in definition.inputs
@@ -160,7 +172,6 @@ def _settle(found: Live, name: str, value: Any) -> None:
 
 def _put_saved(found: Live, nest: Nest) -> None:
     values = found.node.values
-    shown = [slot.name for slot in found.inputs if slot.name in found.widgets]
     proxies = list(_proxies(found.node.properties.get("proxyWidgets")))
     if proxies and isinstance(values, tuple):
         for (source, name), value in zip(proxies, values, strict=False):
@@ -172,15 +183,25 @@ def _put_saved(found: Live, nest: Nest) -> None:
             else:
                 _settle(found, port, value)
         return
+    count = len(values) if isinstance(values, tuple) else 0
+    shown = [slot.name for slot in found.inputs if slot.name in found.widgets]
+    # What was a widget when the file was saved tells more than what is one on this server.
+    if len(shown) != count:
+        shown = nest.inside.saved_widgets
     places: list[str | None] = []
-    # Some files hold a place for the control of each seed, too; more values than widgets tell.
-    spread = isinstance(values, tuple) and len(values) > len(shown)
     for name in shown:
         places.append(name)
-        options = found.widgets[name][0].options or {}
-        if spread and options.get("control_after_generate"):
+        held = found.widgets.get(name)
+        # Some files hold a place for the control of each seed, too.
+        if held and count > len(shown) and (held[0].options or {}).get("control_after_generate"):
             places.append(None)
     _put_by_place(found, tuple(places))
+
+
+def _saved_widgets(definition: Graph) -> list[str]:
+    """The inputs of a subgraph that led to widgets when it was saved."""
+    led = {slot.link for node in definition.nodes.values() for slot in node.inputs if slot.widget}
+    return [port.name for port in definition.inputs if not led.isdisjoint(port.links)]
 
 
 def _proxies(given: Any) -> Iterator[tuple[str, str]]:
@@ -201,12 +222,26 @@ def _port_of(inside: Loaded, node_id: str, widget: str) -> str | None:
     return inside.graph.inputs[link.slot].name
 
 
-def _write(primitive: Live, loaded: Loaded) -> None:
+def _fed_by_primitives(loaded: Loaded) -> dict[str, dict[str, tuple[Live, Slot]]]:
+    """What each primitive is linked to, by its id and the link's."""
+    fed: dict[str, dict[str, tuple[Live, Slot]]] = {
+        each.id: {} for each in loaded.nodes.values() if each.kind is Kind.PRIMITIVE
+    }
+    for each in loaded.nodes.values():
+        for slot in each.inputs:
+            link = loaded.graph.links.get(slot.link or "")
+            if link is not None and slot.link is not None and link.origin in fed:
+                fed[link.origin][slot.link] = (each, slot)
+    return fed
+
+
+def _write(primitive: Live, targets: dict[str, tuple[Live, Slot]]) -> None:
     """Write a primitive's value into the widgets it is linked to."""
-    targets = list(_targets(primitive, loaded))
+    listed = primitive.node.output_links[0] if primitive.node.output_links else ()
+    first = [key for key in listed if key in targets]
     held = [
         (each, slot.widget, each.widgets[slot.widget])
-        for each, slot in targets
+        for each, slot in (targets[key] for key in dict.fromkeys([*first, *targets]))
         if slot.widget is not None and slot.widget in each.widgets
     ]
     if not held:
@@ -218,19 +253,6 @@ def _write(primitive: Live, loaded: Loaded) -> None:
         value = _within([widget for _, _, (widget, _) in held if widget.type == kind], value)
     for each, name, _ in held:
         each.put(name, value)
-
-
-def _targets(primitive: Live, loaded: Loaded) -> Iterator[tuple[Live, Slot]]:
-    linked: dict[str, tuple[Live, Slot]] = {}
-    for each in loaded.nodes.values():
-        for slot in each.inputs:
-            link = loaded.graph.links.get(slot.link or "")
-            if link is not None and link.origin == primitive.id:
-                linked[slot.link or ""] = (each, slot)
-    listed = primitive.node.output_links[0] if primitive.node.output_links else ()
-    first = [key for key in listed if key in linked]
-    for key in dict.fromkeys([*first, *linked]):
-        yield linked[key]
 
 
 def _within(widgets: list[Widget], value: float) -> float:

@@ -68,10 +68,10 @@ def shape_of(name: str, given: Mapping[str, Any], catalog: Catalog) -> GroupShap
     Raises:
         BadInputError: it is not shaped as one.
     """
-    where = f"group node {name[:80]!r}"
+    where = f" in group node {name[:80]!r}"
     listed = given.get("nodes")
     if not isinstance(listed, list) or len(listed) > MAX_NODES:
-        raise BadInputError(f"{where} has no list of at most {MAX_NODES:,} nodes")
+        raise BadInputError(f"there is no list of at most {MAX_NODES:,} nodes{where}")
     nodes = [read_node(each, where, str(index)) for index, each in enumerate(listed)]
     return _Builder(name, nodes, given, catalog).build()
 
@@ -85,21 +85,21 @@ class _Builder:
     _seen: dict[str, int] = field(default_factory=dict)
     _shown: dict[str, _Shown] = field(default_factory=dict)
     _types: dict[tuple[int, str], str] = field(default_factory=dict)
+    _targets: dict[int, dict[tuple[int, str], None]] = field(default_factory=dict)
 
     def build(self) -> GroupShape:
         self._wires = list(_wires(self.given.get("links"), len(self.nodes)))
         self._from: dict[int, list[_Wire]] = {}
         self._into: dict[tuple[int, str], _Wire] = {}
-        late: list[tuple[int, list[str]]] = []
         for wire in self._wires:
             self._from.setdefault(wire.origin, []).append(wire)
         order = [self._inputs_in_order(index) for index in range(len(self.nodes))]
         for wire in self._wires:
             key = (wire.target, self._input_name(wire, order[wire.target]))
             self._into[key] = wire
-        for index in range(len(self.nodes)):
-            late.append((index, self._show_inputs(index)))
-        for index, names in late:
+            self._targets.setdefault(wire.origin, {})[key] = None
+        late = [self._show_inputs(index) for index in range(len(self.nodes))]
+        for index, names in enumerate(late):
             for each in names:
                 if (index, each) not in self._into:
                     self._show(index, each, self._places(index, each))
@@ -159,16 +159,13 @@ class _Builder:
         wires = self._from.get(index)
         if not wires:
             return
-        targets = [
-            key for key, wire in self._into.items() if wire.origin == index and key[1] != ""
-        ]
+        targets = [key for key, wire in self._into.items() if wire.origin == index and key[1] != ""]
         kind = wires[0].type
         count = _PLACES_OF_PRIMITIVE.get(kind, 1)
         name = self._unique(index, "value")
         self._shown[name] = _Shown(kind, targets, (True, *[False] * (count - 1)))
         for key in targets:
             # The value comes from the group now; the primitive itself has nothing left to do.
-            del self._into[key]
             self._into[key] = replace(wires[0], origin=-1)
 
     def _show_reroute(self, index: int) -> None:
@@ -226,34 +223,40 @@ class _Builder:
     def _graph(self) -> Graph:
         links: dict[str, Link] = {}
         fed: dict[tuple[int, str], str] = {}
-        for key, wire in self._into.items():
+        for (index, target), wire in self._into.items():
             if wire.origin >= 0:
-                fed[key] = f"wire {key[0]} {key[1]}"
-                links[fed[key]] = Link(str(wire.origin), wire.slot, str(key[0]))
+                key = f"wire {index} {target}"
+                fed[index, target] = key
+                links[key] = Link(str(wire.origin), wire.slot, str(index))
         inputs = []
         for number, (name, shown) in enumerate(self._shown.items()):
             for index, target in shown.targets:
-                fed[index, target] = f"in {number} {index} {target}"
-                links[fed[index, target]] = Link(FROM_OUTSIDE, number, str(index))
+                key = f"in {number} {index} {target}"
+                fed[index, target] = key
+                links[key] = Link(FROM_OUTSIDE, number, str(index))
             inputs.append(Port(name, shown.type))
         outputs = []
         for index, slot, kind in self._free_outputs():
             key = f"out {index} {slot}"
             links[key] = Link(str(index), slot, "")
             outputs.append(Port(kind, kind, (key,)))
-        nodes = {str(index): self._node(index, fed) for index in range(len(self.nodes))}
+        linked: dict[int, dict[str, str]] = {}
+        for (index, target), link in fed.items():
+            linked.setdefault(index, {})[target] = link
+        nodes = {
+            str(index): self._node(index, linked.get(index, {})) for index in range(len(self.nodes))
+        }
         return Graph(nodes, links, tuple(inputs), tuple(outputs), self.name)
 
-    def _node(self, index: int, fed: Mapping[tuple[int, str], str]) -> Node:
+    def _node(self, index: int, linked: Mapping[str, str]) -> Node:
         node = self.nodes[index]
         saved = {slot.name: slot for slot in node.inputs}
-        names = dict.fromkeys([*saved, *(name for at, name in fed if at == index)])
         inputs = tuple(
             replace(
                 saved.get(name) or Slot(name, self._types.get((index, name), "*")),
-                link=fed.get((index, name)),
+                link=linked.get(name),
             )
-            for name in names
+            for name in dict.fromkeys([*saved, *linked])
         )
         return replace(node, inputs=inputs)
 
@@ -298,10 +301,11 @@ def _wires(given: Any, count: int) -> Iterator[_Wire]:
     for each in _list(given):
         if not isinstance(each, list) or len(each) < 4:
             continue
-        numbers = [number for number in each[:4] if _whole(number)]
-        if len(numbers) == 4 and numbers[0] < count and numbers[2] < count:
+        origin, slot, target, entry = each[:4]
+        whole = all(_whole(number) for number in each[:4])
+        if whole and origin < count and target < count:
             kind = each[5] if len(each) > 5 and isinstance(each[5], str) else "*"
-            yield _Wire(*numbers, kind)
+            yield _Wire(origin, slot, target, entry, kind)
 
 
 def _whole(value: Any) -> bool:

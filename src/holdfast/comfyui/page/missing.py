@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.errors import BadInputError
 
 _SHOWN_IDS = 5
+_SHOWN_CLASSES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,10 @@ class MissingNodesError(BadInputError):
 
     def __init__(self, source: str, missing: Iterable[MissingNode]) -> None:
         self.missing = tuple(missing)
-        listed = "; ".join(str(each) for each in self.missing)
+        listed = "; ".join(str(each) for each in self.missing[:_SHOWN_CLASSES])
         count = len(self.missing)
+        if count > _SHOWN_CLASSES:
+            listed += f"; and {count - _SHOWN_CLASSES:,} more"
         super().__init__(
             f"{source}: the server does not have {count} node "
             f"class{'es' if count > 1 else ''} of this workflow: {listed}"

@@ -76,6 +76,10 @@ class Live:
     widgets: dict[str, tuple[Widget, Any]] = field(default_factory=dict)
     """Those whose values go to the server, with what is in them."""
     node_class: NodeClass | None = None
+    _by_widget: dict[str, Slot] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_widget = {slot.widget: slot for slot in self.inputs[::-1] if slot.widget}
 
     @property
     def id(self) -> str:
@@ -92,10 +96,7 @@ class Live:
 
     def slot_of(self, widget: str) -> Slot | None:
         """The input that replaces a widget while it is linked."""
-        for slot in self.inputs:
-            if slot.widget == widget:
-                return slot
-        return None
+        return self._by_widget.get(widget)
 
     def put(self, widget: str, value: Any) -> None:
         """Put a value into a widget as another node does it, if there is such a widget."""

@@ -7,7 +7,7 @@ subgraph, or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.comfyui.page.document import BYPASSED, FROM_OUTSIDE, MUTED
@@ -16,7 +16,7 @@ from holdfast.comfyui.page.places import Place
 from holdfast.comfyui.page.widgets import fits
 from holdfast.errors import BadInputError
 
-MAX_STEPS = 2_000_000
+MAX_STEPS = 500_000
 """Steps along links in one conversion. Real workflows take a few thousand."""
 
 
@@ -68,7 +68,7 @@ class Tracer:
                     f"{place.name(node)} go in a circle"
                 )
             seen.add(key)
-            self._steps += 1
+            self._steps += len(at.node.inputs) if at.node.node.mode == BYPASSED else 1
             if self._steps > MAX_STEPS:
                 raise BadInputError("the workflow's links run through too many nodes")
             at = _from_output(at) if at.output else _from_input(at)
@@ -107,19 +107,21 @@ def _from_output(at: _At) -> _At | Source | None:
     if node.node.mode == BYPASSED:
         index = _through(node, at.slot, at.type)
         return None if index is None else _input(at, index)
+    found: _At | Source | None = None
     match node.kind:
         case Kind.REAL | Kind.MISSING:
-            return Source(at.place.name(node), at.slot)
+            found = Source(at.place.name(node), at.slot)
         case Kind.WIRE:
-            return _At(at.place, node, at.slot, at.type, False)
+            found = replace(at, output=False)
         case Kind.SETTER:
-            return _At(at.place, node, 0, at.type, False)
+            found = replace(at, slot=0, output=False)
         case Kind.GETTER:
-            return _set_elsewhere(at)
+            found = _set_elsewhere(at)
         case Kind.NEST:
-            return _inside(at)
+            found = _inside(at)
         case Kind.PRIMITIVE | Kind.UI:
-            return None
+            pass
+    return found
 
 
 def _input(at: _At, index: int) -> _At | None:
@@ -147,17 +149,15 @@ def _through(node: Live, slot: int, wanted: str) -> int | None:
 
 def _inside(at: _At) -> _At | None:
     inner = at.place.inner.get(at.node.id)
-    if inner is None or at.slot >= len(inner.loaded.graph.outputs):
+    if inner is None or at.slot >= len(inner.loaded.outlets):
         return None
-    for key in inner.loaded.graph.outputs[at.slot].links:
-        link = inner.loaded.graph.links.get(key)
-        if link is None:
-            continue
-        if link.origin == FROM_OUTSIDE:
-            return _input(at, link.slot)
-        origin = inner.loaded.nodes.get(link.origin)
-        return None if origin is None else _At(inner, origin, link.slot, at.type, True)
-    return None
+    link = inner.loaded.outlets[at.slot]
+    if link is None:
+        return None
+    if link.origin == FROM_OUTSIDE:
+        return _input(at, link.slot)
+    origin = inner.loaded.nodes.get(link.origin)
+    return None if origin is None else _At(inner, origin, link.slot, at.type, True)
 
 
 def _set_elsewhere(at: _At) -> _At | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from holdfast.comfyui.catalog import ANY, InputSpec, NodeClass, input_spec
+from holdfast.comfyui.catalog import ANY, COMBO, PLAIN_TYPES, InputSpec, NodeClass, input_spec
 from holdfast.comfyui.page.document import Slot
 
 
@@ -28,10 +28,32 @@ ABSENT: Final = Absent.ABSENT
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 """A list whose chosen value brings further inputs with it."""
 
-_VALUE_TYPES = frozenset(
-    "INT FLOAT BOOLEAN STRING COMBO MARKDOWN TEXTAREA COLOR COLORS CURVE RANGE CHART GALLERIA "
-    "FILEUPLOAD TREESELECT MULTISELECT SELECTBUTTON IMAGECOMPARE BOUNDING_BOX BOUNDING_BOXES "
-    "PAINTER COMPOSITOR VIDEO_EDIT WEBCAM AUDIO_RECORD LOAD_3D LOAD_3D_ANIMATION".split()
+_VALUE_TYPES = PLAIN_TYPES | frozenset(
+    {
+        "AUDIO_RECORD",
+        "BOUNDING_BOX",
+        "BOUNDING_BOXES",
+        "CHART",
+        "COLOR",
+        "COLORS",
+        COMBO,
+        "COMPOSITOR",
+        "CURVE",
+        "FILEUPLOAD",
+        "GALLERIA",
+        "IMAGECOMPARE",
+        "LOAD_3D",
+        "LOAD_3D_ANIMATION",
+        "MARKDOWN",
+        "MULTISELECT",
+        "PAINTER",
+        "RANGE",
+        "SELECTBUTTON",
+        "TEXTAREA",
+        "TREESELECT",
+        "VIDEO_EDIT",
+        "WEBCAM",
+    }
 )
 """Types of inputs that the page shows as widgets whose value goes to the server."""
 
@@ -304,7 +326,7 @@ def _rounded(value: float, options: Mapping[str, Any]) -> float:
     unit = _amount(options.get("round"), 0) or (10.0**-digits if digits else 0)
     if unit <= 0 or not -_LARGE < value < _LARGE or not math.isfinite(value / unit):
         return value
-    places = max(0, -math.floor(math.log10(unit))) if not digits else digits
+    places = digits or max(0, -math.floor(math.log10(unit)))
     near = round(math.floor(value / unit + 0.5) * unit, min(places, 100))
     low = _amount(options.get("min"), 0)
     high = _amount(options.get("max"), 2048)
