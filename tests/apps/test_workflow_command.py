@@ -104,7 +104,7 @@ def test_convert_names_what_the_server_lacks_and_prints_no_graph(holdfast, tmp_p
     ended = holdfast("workflow", "convert", path, "--object-info", known)
     assert (ended.code, ended.out) == (3, "")
     assert "KSamplerr" in ended.err
-    assert "VHS_VideoCombine" in ended.err
+    assert "VHS_VideoCombine (node 9; in the pack https://github.com/Kosinkadink/" in ended.err
     assert holdfast("workflow", "convert", path).code == 0  # nobody said what there is
 
 

@@ -19,7 +19,7 @@ from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.corrections import correct
 from holdfast.comfyui.differences import differences
 from holdfast.comfyui.page import MissingNode, MissingNodesError
-from holdfast.comfyui.preflight import Report, preflight
+from holdfast.comfyui.preflight import Report, pack_of, preflight
 from holdfast.comfyui.views import view
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
@@ -157,7 +157,12 @@ def _missing(workflow: Workflow, catalog: Catalog | None) -> list[MissingNode]:
     for node_id, node in workflow.graph.items():
         if catalog is not None and node["class_type"] not in catalog:
             ids.setdefault(node["class_type"], []).append(node_id)
-    return [MissingNode(name, tuple(found)) for name, found in ids.items()]
+    return [MissingNode(name, tuple(found), _hint(name)) for name, found in ids.items()]
+
+
+def _hint(name: str) -> str:
+    pack = pack_of(name)
+    return "" if pack is None else f"in the pack {pack}"
 
 
 def _verdict(report: Report) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.page import ModelHint
-from holdfast.comfyui.preflight import Severity, preflight
+from holdfast.comfyui.preflight import Severity, pack_of, preflight
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from tests.comfyui.graphs import node, painting
@@ -75,6 +75,26 @@ def test_an_unknown_class_is_told_with_the_nearest_wherever_it_stands():
         (),
         ("7",),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("VHS_VideoCombine", "https://github.com/Kosinkadink/ComfyUI-VideoHelperSuite"),
+        ("Seed (rgthree)", "https://github.com/rgthree/rgthree-comfy"),
+        ("UnetLoaderGGUF", "https://github.com/city96/ComfyUI-GGUF"),
+        ("ImageResize+", "https://github.com/cubiq/ComfyUI_essentials"),
+        ("NoSuchThing", None),
+    ],
+)
+def test_the_pack_of_a_missing_class_is_told_where_its_name_tells(name, pack):
+    problem = look(painting().to_api() | {"9": node(name)}).errors[0]
+    assert problem.url == pack
+    assert ("; it is known from the pack" in problem.words) is (pack is not None)
+
+
+def test_no_class_of_core_is_taken_for_a_packs():
+    assert [name for name in KNOWN if pack_of(name) is not None] == []
 
 
 def test_a_workflow_without_outputs_is_told_what_to_add():

@@ -8,6 +8,7 @@ Pure: nothing is sent and nothing is changed.
 """
 
 from holdfast.comfyui.preflight.judgement import preflight
+from holdfast.comfyui.preflight.packs import pack_of
 from holdfast.comfyui.preflight.report import Problem, Report, Severity, Suggestion
 
-__all__ = ["Problem", "Report", "Severity", "Suggestion", "preflight"]
+__all__ = ["Problem", "Report", "Severity", "Suggestion", "pack_of", "preflight"]

@@ -18,6 +18,7 @@ from holdfast.comfyui.failures import clip
 from holdfast.comfyui.preflight import cautions
 from holdfast.comfyui.preflight.guesses import Guesses
 from holdfast.comfyui.preflight.links import judge_link, nowhere, type_words
+from holdfast.comfyui.preflight.packs import pack_of
 from holdfast.comfyui.preflight.report import Problem, Report, Severity, Suggestion, called, shown
 from holdfast.comfyui.preflight.values import Place, judge_value
 from holdfast.comfyui.preflight.wiring import (
@@ -108,8 +109,10 @@ class _Judgement:
     def _unknown_class(self, node_id: str, name: str) -> Problem:
         near = self._guesses.classes(name, self._catalog)
         hint = f"; near it: {', '.join(near)}" if near else ""
+        pack = pack_of(name)
+        hint += "" if pack is None else f"; it is known from the pack {pack}"
         words = f"{called(node_id, name)}: this server does not have the node class{hint}"
-        return Problem("invalid_prompt", Severity.ERROR, words, node_id, name, near=near)
+        return Problem("invalid_prompt", Severity.ERROR, words, node_id, name, near=near, url=pack)
 
     def _judge_node(self, node_id: str, cls: NodeClass, inputs: Mapping[str, Any]) -> list[Problem]:
         found: list[Problem] = []

@@ -56,8 +56,8 @@ class Problem:
     model_folder: str | None = None
     """For a model that the server lacks: the folder it belongs in; empty if nobody knows."""
     url: str | None = None
-    """For a model that the server lacks: where the workflow's author says it can be had. Nothing
-    about it is checked."""
+    """For a model that the server lacks: where the workflow's author says it can be had. For a
+    node class: the pack it is known from. Nothing about it is checked."""
 
     @property
     def is_missing_model(self) -> bool:
