@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.page import ModelHint
 from holdfast.comfyui.preflight import Severity, pack_of, preflight
+from holdfast.comfyui.preflight.links import link_fits
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from tests.comfyui.graphs import node, painting
@@ -389,6 +390,33 @@ def test_escapes_in_names_do_not_reach_the_words():
     }
     for problem in look(graph).problems:
         assert not {"\x1b", "\x9b"} & set(problem.words)
+
+
+def test_inputs_that_grow_on_newer_servers_are_looked_through():
+    grown = {"input": {"required": {"images": ["COMFY_AUTOGROW_V3", {}]}}, "output": ["IMAGE"]}
+    info = knowing(Batch=grown)
+    graph = {
+        "1": node("EmptyImage", width=0, height=64, batch_size=1, color=0),
+        "2": node("Batch", **{"images.image0": ["1", 0], "images.image1": ["1", 0]}),
+        "3": node("PreviewImage", images=["2", 0]),
+    }
+    report = look(graph, info)
+    assert [(each.node_id, each.kind) for each in report.errors] == [("1", "value_smaller_than_min")]
+    assert report.refused
+    graph["1"]["inputs"]["width"] = 64
+    assert look(graph, info).problems == ()
+    graph["2"]["inputs"]["images.image1"] = ["9", 0]
+    (problem,) = look(graph, info).errors
+    assert (problem.kind, problem.at_submission) == ("exception_during_inner_validation", True)
+
+
+def test_types_that_stand_for_others_fit():
+    assert link_fits("COMFY_MATCHTYPE_V3", "IMAGE")
+    assert link_fits("IMAGE", "COMFY_MATCHTYPE_V3,X")
+    assert link_fits(["a", "b"], "COMBO")
+    assert link_fits(["a"], ["a"])
+    assert not link_fits(["a"], ["b"])
+    assert not link_fits("STRING", ["a"])
 
 
 # Size -----------------------------------------------------------------------------------

@@ -17,13 +17,15 @@ from holdfast.comfyui.catalog import ANY, COMBO, PLAIN_TYPES, Catalog, InputSpec
 from holdfast.comfyui.failures import clip
 from holdfast.comfyui.preflight import cautions
 from holdfast.comfyui.preflight.guesses import Guesses
-from holdfast.comfyui.preflight.links import judge_link, nowhere, type_words
+from holdfast.comfyui.preflight.links import exception_kind, judge_link, nowhere, type_words
 from holdfast.comfyui.preflight.packs import pack_of
 from holdfast.comfyui.preflight.report import Problem, Report, Severity, Suggestion, called, shown
 from holdfast.comfyui.preflight.values import Place, judge_value
 from holdfast.comfyui.preflight.wiring import (
     checked_feeds,
     cycles,
+    is_dynamic,
+    knows,
     needed,
     running_feeds,
     runs_as_link,
@@ -119,7 +121,7 @@ class _Judgement:
         for name, spec in cls.inputs.items():
             place = Place(node_id, cls, spec, self._guesses)
             if name not in inputs:
-                if spec.required:
+                if spec.required and not is_dynamic(spec.type):
                     found.append(_missing(place))
             elif isinstance(inputs[name], list):
                 found += judge_link(place, inputs[name], self._graph, self._catalog)
@@ -154,12 +156,14 @@ class _Judgement:
         for name, value in inputs.items():
             if name in cls.inputs or not runs_as_link(value) or value[0] in self._graph:
                 continue
-            words = (
-                f"{nowhere(value[0], self._graph)}; the class has no such input, and the server's "
-            )
-            words += "worker dies of it: take the input out"
+            known = knows(cls, name)
+            words = nowhere(value[0], self._graph)
+            if not known:
+                words += "; the class has no such input, and the server's worker dies of it: "
+                words += "take the input out"
             place = Place(node_id, cls, InputSpec(name, ANY, False, {}), self._guesses)
-            found.append(place.problem("dangling_link", words, value, at_submission=False))
+            kind = exception_kind(cls) if known else "dangling_link"
+            found.append(place.problem(kind, words, value, at_submission=known))
         return found
 
     def _look_for_circles(self, reached: set[str], run: set[str]) -> None:

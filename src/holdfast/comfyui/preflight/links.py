@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.comfyui.catalog import ANY, Catalog, InputSpec, NodeClass
+from holdfast.comfyui.catalog import ANY, COMBO, Catalog, InputSpec, NodeClass
 from holdfast.comfyui.failures import clip
 from holdfast.comfyui.preflight.report import Problem, called, shown
 from holdfast.comfyui.preflight.values import Place, is_upload, written_type
+from holdfast.comfyui.preflight.wiring import is_dynamic
 
 Graph = Mapping[str, Mapping[str, Any]]
 
@@ -20,7 +21,7 @@ def judge_link(place: Place, link: list[Any], graph: Graph, catalog: Catalog) ->
         return [place.problem("bad_linked_input", words, link)]
     source = link[0]
     if not isinstance(source, str) or source not in graph:
-        return [place.problem(_exception(place.node), nowhere(source, graph), link)]
+        return [place.problem(exception_kind(place.node), nowhere(source, graph), link)]
     cls = catalog.get(graph[source]["class_type"])
     if cls is None:
         return []  # told at that node
@@ -38,7 +39,7 @@ def _judge_output(place: Place, link: list[Any], cls: NodeClass) -> Problem | No
     outputs = produced if isinstance(produced, list) else []
     if not isinstance(slot, int) or not -len(outputs) <= slot < len(outputs):
         words = f"is linked to output {shown(slot)} of {where}, which has {_listed(cls)}"
-        return place.problem(_exception(place.node), words, link)
+        return place.problem(exception_kind(place.node), words, link)
     received, wanted = outputs[slot], written_type(place.node, place.spec)
     if link_fits(received, wanted):
         return None
@@ -64,6 +65,12 @@ def link_fits(received: Any, wanted: Any) -> bool:
     """
     if received == wanted or ANY in (received, wanted):
         return True
+    # Newer servers only, and they leave it to the node: types that stand for others, and lists of
+    # values where one of any list is wanted.
+    if is_dynamic(received) or is_dynamic(wanted):
+        return True
+    if isinstance(received, list) and wanted == COMBO:
+        return True
     if not isinstance(received, str) or not isinstance(wanted, str):
         return False
     ours, theirs = ({part.strip() for part in each.split(",")} for each in (received, wanted))
@@ -87,6 +94,7 @@ def _right_slot(cls: NodeClass, source: str, spec: InputSpec) -> str:
     return f"; its output {right[0]} would fit: ['{clip(source, 40)}', {right[0]}]" if right else ""
 
 
-def _exception(cls: NodeClass) -> str:
+def exception_kind(cls: NodeClass) -> str:
+    """What the server calls it when looking at a node of this class fails."""
     where = "validation" if cls.output_node else "inner_validation"
     return f"exception_during_{where}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from holdfast.comfyui.catalog import Catalog
+from holdfast.comfyui.catalog import Catalog, NodeClass
 
 Feeds = Mapping[str, tuple[str, ...]]
 """The nodes each node is fed by, in the order of its inputs."""
@@ -27,6 +27,20 @@ def runs_as_link(value: Any) -> bool:
     )
 
 
+def knows(cls: NodeClass, name: str) -> bool:
+    """Whether a class has an input; ``images.image0`` is one of those that ``images`` grows."""
+    if name in cls.inputs:
+        return True
+    base, dot, _ = name.partition(".")
+    spec = cls.inputs.get(base)
+    return bool(dot) and spec is not None and is_dynamic(spec.type)
+
+
+def is_dynamic(kind: Any) -> bool:
+    """Whether a type only stands for others that are chosen in the workflow, on newer servers."""
+    return isinstance(kind, str) and kind.startswith("COMFY_")
+
+
 def checked_feeds(graph: Mapping[str, Mapping[str, Any]], catalog: Catalog) -> Feeds:
     """Along what the server checks: links in inputs that the node's class knows."""
     return {node_id: tuple(_checked_links(node, catalog, graph)) for node_id, node in graph.items()}
@@ -36,9 +50,9 @@ def _checked_links(
     node: Mapping[str, Any], catalog: Catalog, graph: Mapping[str, Any]
 ) -> Iterator[str]:
     cls = catalog.get(node["class_type"])
-    inputs = node["inputs"]
-    for name in inputs if cls is None else cls.inputs:
-        value = inputs.get(name)
+    for name, value in node["inputs"].items():
+        if cls is not None and not knows(cls, name):
+            continue
         if isinstance(value, list) and len(value) == 2:
             source = value[0]
             if isinstance(source, str) and source in graph:
