@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from holdfast.apps.cli_errors import config, errors
+from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit
 from holdfast.errors import BadInputError
 from holdfast.text import printable
@@ -295,6 +296,7 @@ def demo(output: Path, seed: int) -> None:
 
 cli.add_command(errors)
 cli.add_command(config)
+cli.add_command(workflow)
 
 
 def run_cli() -> None:

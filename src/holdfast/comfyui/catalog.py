@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,10 @@ from typing import Any, Self
 from holdfast.errors import BadInputError
 
 MAX_FILE_BYTES = 256 * 2**20
-"""A catalog file larger than this is not read; servers with hundreds of packs send 10 MB."""
+"""A catalog file larger than this, packed or unpacked, is not read; servers with hundreds of
+packs send 10 MB."""
+
+_GZIP = b"\x1f\x8b"
 
 PLAIN_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN"})
 """Types of values written into the workflow itself."""
@@ -132,7 +136,7 @@ class Catalog(Mapping[str, NodeClass]):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a file that holds what a server answered to `/object_info`.
+        """Read a file that holds what a server answered to `/object_info`; gzip is unpacked.
 
         Raises:
             BadInputError: the file cannot be read, or is none.
@@ -142,10 +146,12 @@ class Catalog(Mapping[str, NodeClass]):
             size = path.stat().st_size
             if size > MAX_FILE_BYTES:
                 raise BadInputError(f"{path}: {size:,} bytes is too large for an object_info file")
-            loaded = json.loads(path.read_bytes())
+            loaded = json.loads(_unpacked(path.read_bytes(), path))
         except OSError as error:
             reason = error.strerror or str(error)
             raise BadInputError(f"{path}: cannot read the object_info file: {reason}") from None
+        except zlib.error as error:
+            raise BadInputError(f"{path}: not a whole gzip file: {error}") from None
         except (ValueError, RecursionError) as error:
             raise BadInputError(f"{path}: not JSON: {error}") from None
         return cls.parse(loaded, source=str(path))
@@ -194,6 +200,22 @@ class Catalog(Mapping[str, NodeClass]):
         return {name.lower(): name for name in self._classes}
 
 
+def _unpacked(raw: bytes, path: Path) -> bytes:
+    if not raw.startswith(_GZIP):
+        return raw
+    # Never more than the limit in memory, however much a small file says it holds.
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    unpacked = stream.decompress(raw, MAX_FILE_BYTES + 1)
+    if len(unpacked) > MAX_FILE_BYTES:
+        raise BadInputError(
+            f"{path}: unpacked, it is too large for an object_info file "
+            f"(at most {MAX_FILE_BYTES:,} bytes)"
+        )
+    if not stream.eof:
+        raise BadInputError(f"{path}: not a whole gzip file: its end is missing")
+    return unpacked
+
+
 def _parts(given: str) -> set[str]:
     return {part.strip() for part in given.split(",")}
 
@@ -209,7 +231,7 @@ def _node_class(name: str, given: Any) -> NodeClass | None:
         if not isinstance(listed, Mapping):
             continue
         for each in _ordered(listed, order.get(group) if isinstance(order, Mapping) else None):
-            spec = _input_spec(each, listed[each], required=group == "required")
+            spec = input_spec(each, listed[each], required=group == "required")
             if spec is not None:
                 inputs[each] = spec
     hidden = groups.get("hidden")
@@ -238,9 +260,12 @@ def _ordered(listed: Mapping[str, Any], order: Any) -> list[str]:
     return [*dict.fromkeys(first), *(each for each in listed if each not in first)]
 
 
-def _input_spec(name: str, given: Any, *, required: bool) -> InputSpec | None:
+def input_spec(name: str, given: Any, *, required: bool) -> InputSpec | None:
+    """One input as a server describes it, None if this is no description."""
     # Both ways of writing are in use: ["INT", {...}] and, rarely, "INT" alone.
-    parts = _list(given) or [given]
+    parts = given if isinstance(given, list) else [given]
+    if not parts:
+        return None
     kind = parts[0]
     options = parts[1] if len(parts) > 1 and isinstance(parts[1], Mapping) else {}
     if isinstance(kind, list):
