@@ -32,6 +32,8 @@ class Lesson:
     """The largest single run that was seen to fit then."""
     names: frozenset[str]
     """The kinds of changes."""
+    at: str = ""
+    """The class of the node that ran out of memory."""
 
 
 class Lessons:
@@ -40,7 +42,9 @@ class Lessons:
     def __init__(self) -> None:
         self._learned: OrderedDict[Key, Lesson] = OrderedDict()
 
-    def learn(self, server: str, workflow: Workflow, names: frozenset[str], fits: float) -> None:
+    def learn(
+        self, server: str, workflow: Workflow, names: frozenset[str], fits: float, *, at: str = ""
+    ) -> None:
         """``workflow``, as it was given, fitted into ``server`` with these changes.
 
         Args:
@@ -48,13 +52,14 @@ class Lessons:
             workflow: as it was given.
             names: the kinds of changes.
             fits: the size of the largest run that was made of it.
+            at: the class of the node that ran out of memory.
         """
         key = (server, models_of(workflow))
         known = self._learned.pop(key, None)
         size = size_of(workflow)
         if known is not None and known.names == names:
             size = min(size, known.size)
-        self._learned[key] = Lesson(size, fits, names)
+        self._learned[key] = Lesson(size, fits, names, at)
         while len(self._learned) > MOST:
             self._learned.popitem(last=False)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.catalog import Catalog
-from holdfast.comfyui.corrections import corrected
+from holdfast.comfyui.corrections import correct
 from holdfast.comfyui.edit import Change, Edit
 from holdfast.comfyui.failures import Failure, FailureKind
 from holdfast.comfyui.form import Form
@@ -81,7 +81,10 @@ def relived(
     for _ in range(_MOST_STEPS):
         if lesson.names <= form.names and size / len(form.parts) <= lesson.fits:
             break
-        mend = _lighter(None, form, catalog, limits)
+        graph = form.workflow.graph
+        # Changed or not, the node that once failed is known by its class: ids differ.
+        node = next((each for each in graph if graph[each]["class_type"] == lesson.at), None)
+        mend = _lighter(node, form, catalog, limits)
         if mend is None or mend.change.name not in lesson.names:
             break
         form = mend.form
@@ -161,13 +164,12 @@ def _rejected(failure: Failure, form: Form, catalog: Catalog, allowed: Allowed) 
             if edit is not None:
                 yield Mend.by(edit, form)
     if allowed.corrections and not failure.elsewhere:
-        edits = corrected(workflow, catalog)
-        if edits:
-            words = "; ".join(each.change.words for each in edits)
-            nodes = tuple(node for each in edits for node in each.change.nodes)
-            keeps = all(each.change.keeps_result for each in edits)
-            change = Change("corrected", words, nodes, keeps)
-            yield Mend.by(Edit(edits[-1].workflow, change), form, early=True)
+        made = correct(workflow, catalog)
+        if made.edits:
+            words = "; ".join(each.change.words for each in made.edits)
+            nodes = tuple(node for each in made.edits for node in each.change.nodes)
+            change = Change("corrected", words, nodes)
+            yield Mend.by(Edit(made.workflow, change), form, early=True)
 
 
 def _node_error(failure: Failure, form: Form, catalog: Catalog, allowed: Allowed) -> Iterator[Mend]:

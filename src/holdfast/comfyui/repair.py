@@ -17,7 +17,7 @@ from holdfast.comfyui.failures import Failure, FailureKind
 from holdfast.comfyui.form import Form
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
-from holdfast.comfyui.lessons import size_of
+from holdfast.comfyui.lessons import Lesson, size_of
 from holdfast.comfyui.mends import RESEEDED, Mend, next_mend, relived
 from holdfast.comfyui.money import may_have_been_paid, paid_nodes
 from holdfast.comfyui.place import Place
@@ -58,6 +58,9 @@ class Repair:
         self._number = 0
         self._numbers: list[int] = []
         self._mend: Mend | None = None
+        self._lesson: Lesson | None = None
+        self._short_at = ""
+        """The class of the node that ran out of memory first."""
         self._made_for: str | None = None
         """The server whose memory the form was made for."""
 
@@ -91,7 +94,7 @@ class Repair:
             return
         if self._made_for is not None and await self._has_less(place):
             return
-        lesson = self._knowledge.lessons.recall(place.name, self._job.workflow)
+        lesson = self._lesson = self._knowledge.lessons.recall(place.name, self._job.workflow)
         form = Form.of(self._job.workflow)
         if lesson is not None:
             catalog = await self._knowledge.catalog(place.server)
@@ -105,6 +108,8 @@ class Repair:
         self._numbers.append(self._number)
         self._mend = None
         last = failures[-1]
+        if last.kind is FailureKind.OUT_OF_MEMORY and last.node_type and not self._short_at:
+            self._short_at = last.node_type
         memory = {}
         if last.kind is FailureKind.OUT_OF_MEMORY:
             memory = dict(await self._knowledge.memory(self._servers()))
@@ -125,7 +130,10 @@ class Repair:
         self.form = self.form.delivered(files)
         if self.form.made and self._made_for == place.name and self.form.changes:
             fits = size_of(self._job.workflow) / len(self.form.parts)
-            self._knowledge.lessons.learn(place.name, self._job.workflow, self.form.names, fits)
+            at = self._short_at or (self._lesson.at if self._lesson is not None else "")
+            self._knowledge.lessons.learn(
+                place.name, self._job.workflow, self.form.names, fits, at=at
+            )
 
     async def paid(
         self, place: Place, failure: Failure, begun: frozenset[str], *, joined: bool

@@ -401,7 +401,9 @@ def test_inputs_that_grow_on_newer_servers_are_looked_through():
         "3": node("PreviewImage", images=["2", 0]),
     }
     report = look(graph, info)
-    assert [(each.node_id, each.kind) for each in report.errors] == [("1", "value_smaller_than_min")]
+    assert [(each.node_id, each.kind) for each in report.errors] == [
+        ("1", "value_smaller_than_min")
+    ]
     assert report.refused
     graph["1"]["inputs"]["width"] = 64
     assert look(graph, info).problems == ()
