@@ -166,13 +166,8 @@ def _heads(draft: Draft) -> list[str]:
     """The nodes that the batch of what follows comes from: the last that make it or change it."""
     running = draft.running()
     known = {node for node in draft.of([*_EMPTY, _REPEAT, _CUT]) if node in running}
-    return [
-        node
-        for node in draft.graph
-        if node in known
-        and not (draft.below([node]) - {node}) & known
-        and (_count(draft, node) or 0) != 1
-    ]
+    followed = draft.above(source for node in known for source in draft.sources(node))
+    return [node for node in draft.graph if node in known - followed and _count(draft, node) != 1]
 
 
 def _count(draft: Draft, node: str) -> int | None:

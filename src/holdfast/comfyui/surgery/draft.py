@@ -21,6 +21,10 @@ MOST_NUMBER = 2**31
 """Numbers above this are no sizes, frames or steps."""
 
 
+MOST_NODES = 2_000
+"""A workflow of more nodes reads as empty, so that no edit applies; real ones have hundreds."""
+
+
 class Use(NamedTuple):
     """One input that is linked from a node."""
 
@@ -43,7 +47,9 @@ class Draft:
 
     def __init__(self, workflow: Workflow, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.graph: dict[str, dict[str, Any]] = workflow.to_api()
+        self.graph: dict[str, dict[str, Any]] = {}
+        if len(workflow.graph) <= MOST_NODES:
+            self.graph = workflow.to_api()
         self.before = workflow
 
     # Reading ----------------------------------------------------------------------------
@@ -219,7 +225,7 @@ class Draft:
     def workflow(self) -> Workflow | None:
         """The changed workflow; None if it is unchanged or not one the server would take."""
         touched = self.touched()
-        if not touched or not self._sound(touched):
+        if not self.graph or not touched or not self._sound(touched):
             return None
         return Workflow(self.graph, self.before.name)
 

@@ -110,9 +110,9 @@ def _steps(
     if part == "unknown":
         yield lambda: tile(workflow, catalog)
     if limits.bypass:
-        yield lambda: drop_polish(workflow, catalog, _MEMORY, before=node)
         if part in {"sampler", "vae", "unknown"}:
             yield lambda: drop_second_pass(workflow, catalog, before=node)
+        yield lambda: drop_polish(workflow, catalog, _MEMORY, before=node)
     if limits.smaller and part not in {"text", "loader"}:
         yield from _smaller(workflow, catalog, already, limits)
 
@@ -156,14 +156,18 @@ def _smaller(
     frames, area = _reached("frames", already), _reached("area", already)
     for share in SHARES:
         if share < frames and share >= limits.least_frames:
-            yield _named(f"frames_{share:.0%}", fewer_frames, workflow, catalog, share / frames)
+            yield _named(
+                f"frames_{share * 100:.0f}", fewer_frames, workflow, catalog, share / frames
+            )
         if share < area and share >= limits.least_area:
-            yield _named(f"area_{share:.0%}", lower_resolution, workflow, catalog, share / area)
+            yield _named(
+                f"area_{share * 100:.0f}", lower_resolution, workflow, catalog, share / area
+            )
 
 
 def _reached(what: str, already: frozenset[str]) -> float:
     """The smallest share that was come to already."""
-    return min((share for share in SHARES if f"{what}_{share:.0%}" in already), default=1.0)
+    return min((share for share in SHARES if f"{what}_{share * 100:.0f}" in already), default=1.0)
 
 
 def _named(

@@ -75,13 +75,14 @@ def same_noise(draft: Draft, samplers: list[str]) -> bool:
 
 def chain(draft: Draft, node: str) -> list[str]:
     """The nodes a latent came through to ``node``, upwards, as far as its numbers are kept."""
-    found = [node]
+    found = {node: None}
     while True:
-        name = NUMBERED.get(draft.kind(found[-1]))
-        linked = None if name is None else draft.source(found[-1], name)
+        name = NUMBERED.get(draft.kind(node))
+        linked = None if name is None else draft.source(node, name)
         if linked is None or linked[0] in found:
-            return found
-        found.append(linked[0])
+            return list(found)
+        node = linked[0]
+        found[node] = None
 
 
 def _steady(draft: Draft, node: str) -> bool:

@@ -41,6 +41,8 @@ _CLASSES: tuple[tuple[Polish, re.Pattern[str]], ...] = tuple(
         (Polish.CACHE, r"EasyCache\Z|LazyCache\Z|TeaCache"),
     )
 )
+_MOST_DROPPED = 50
+"""Nodes of polish left out at once; each is tried on a copy of the graph."""
 _PREVIEWS = frozenset({"PreviewImage", "MaskPreview", "MaskPreview+", "PreviewAny", "Preview3D"})
 _LORAS = frozenset({"LoraLoader", "LoraLoaderModelOnly"})
 _CONTROLS = frozenset(
@@ -210,7 +212,7 @@ def _drop(draft: Draft, nodes: list[str]) -> Edit | None:
     running = draft.running()
     dropped = []
     words = {node: described(draft, node) for node in nodes}
-    for node in nodes:
+    for node in nodes[:_MOST_DROPPED]:
         trial = Draft(Workflow(draft.graph, draft.before.name), draft.catalog)
         if _leave_out(trial, node) and trial.workflow() is not None:
             draft.graph = trial.graph

@@ -67,6 +67,7 @@ _ENCODERS: Mapping[str, str] = MappingProxyType(
     },
 )
 _LOADERS = frozenset({"LoadImage", "LoadImageOutput"})
+_SHRINKING_METHOD = "area"
 _LEAST_SCALE = 0.35
 """A given image is not scaled below this share of its sides."""
 
@@ -279,7 +280,9 @@ def _scale_images(draft: Draft, images: list[str] | None, share: float) -> Edit 
                 return None
             draft.inputs(mine[0])["scale_by"] = round(by, 4)
             continue
-        added = draft.add("ImageScaleBy", image=[node, 0], scale_by=side)
+        added = draft.add(
+            "ImageScaleBy", image=[node, 0], scale_by=side, upscale_method=_SHRINKING_METHOD
+        )
         if added is None:
             return None
         draft.relink(uses, added)

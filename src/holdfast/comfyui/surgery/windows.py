@@ -66,7 +66,8 @@ def context_windows(workflow: Workflow, catalog: Catalog) -> Edit | None:
         if there:
             for node in there:
                 draft.inputs(node).update(context_length=size, context_overlap=shared)
-        elif not _insert(draft, running, kind, size, shared):
+        elif frames <= _WINDOWS[0][0] or not _insert(draft, running, kind, size, shared):
+            # A model makes clips of one window's length at once, and better.
             return None
         words = (
             f"the {frames} frames are sampled in windows of {length} that overlap by {overlap}: "
