@@ -222,3 +222,15 @@ def test_a_long_text_given_to_thousands_of_nodes_is_refused():
     )
     with pytest.raises(BadInputError, match="is larger than 67,108,864 bytes"):
         convert(document, catalog())
+
+
+def test_many_uses_of_a_subgraph_that_shows_much_are_refused_before_they_are_made():
+    ports = [port(f"p{at}", "CLIP") for at in range(20_000)]
+    document = page(
+        [node(at, OUTER) for at in range(10_000)],
+        definitions={"subgraphs": [subgraph(OUTER, [], [], ports, [])]},
+    )
+    started = time.perf_counter()
+    with pytest.raises(BadInputError, match=r"more than 20,000 nodes"):
+        convert(document, catalog())
+    assert time.perf_counter() - started < 5
