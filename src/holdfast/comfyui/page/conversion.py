@@ -99,20 +99,21 @@ def _graph(top: Place, source: str) -> dict[str, dict[str, Any]]:
 
 
 def _inputs(place: Place, node: Live, tracer: Tracer, names: _Names) -> dict[str, Any]:
+    traced = {
+        slot.name: tracer.source(place, node, index) for index, slot in enumerate(node.inputs)
+    }
     inputs: dict[str, Any] = {}
     for name in node.widgets:
-        widget, value = place.held(node, name)
-        if value is not ABSENT:
-            inputs[name] = _sendable(widget, _resolved(node, widget, value, names))
-    for index, slot in enumerate(node.inputs):
-        match tracer.source(place, node, index):
-            case Source(origin, output):
-                inputs[slot.name] = [origin, output]
-            case Given(value) if value is not ABSENT:
-                held = node.widgets.get(slot.name)
-                inputs[slot.name] = _sendable(held[0] if held else Widget(slot.name), value)
-            case _:
-                pass
+        if traced.get(name) is None:
+            widget, value = place.held(node, name)
+            if value is not ABSENT:
+                inputs[name] = _sendable(widget, _resolved(node, widget, value, names))
+    for name, found in traced.items():
+        if isinstance(found, Source):
+            inputs[name] = [found.node, found.slot]
+        elif isinstance(found, Given) and found.value is not ABSENT:
+            held = node.widgets.get(name)
+            inputs[name] = _sendable(held[0] if held else Widget(name), found.value)
     return inputs
 
 
@@ -140,7 +141,7 @@ def _dangles(value: Any, graph: Mapping[str, Any]) -> bool:
 
 
 class _Scale:
-    """Weighs a workflow as it grows. What is in many nodes counts as often, but is looked at once."""
+    """Weighs a workflow as it grows: a value in many nodes counts often, but is read once."""
 
     def __init__(self) -> None:
         self._known: dict[int, int] = {}

@@ -22,6 +22,10 @@ from holdfast.errors import BadInputError
 MAX_NESTING = 32
 """Subgraphs inside one another; real workflows have three."""
 
+MAX_UNFOLDED = 20_000
+"""Nodes of a workflow with all its subgraphs unfolded, and their inputs and outputs. A few
+subgraphs that use one another twice are a file of some kilobytes and millions of nodes."""
+
 
 @dataclass(slots=True)
 class Loaded:
@@ -57,16 +61,42 @@ class Loader:
         self._document = document
         self._catalog = catalog
         self._loaded: dict[str, Loaded] = {}
-        self._under_way: list[str] = []
+        self._sizes: dict[str, int] = {}
         self._shapes: dict[str, GroupShape] = {}
 
     def root(self) -> Loaded:
         """The workflow itself.
 
         Raises:
-            BadInputError: a subgraph holds itself, or they are nested too deeply.
+            BadInputError: a subgraph holds itself, or unfolded there would be too many nodes.
         """
-        return self._load(self._document.root)
+        root = self._document.root
+        # Before anything is made of it: every use of a subgraph has places for what it shows.
+        if self._size(root, ()) > MAX_UNFOLDED:
+            raise BadInputError(
+                f"with its subgraphs unfolded the workflow has more than {MAX_UNFOLDED:,} nodes"
+            )
+        return self._load(root)
+
+    def _size(self, graph: Graph, way: tuple[str, ...]) -> int:
+        size = len(graph.nodes)
+        for node in graph.nodes.values():
+            inside = self._definition(node.type)
+            if inside is None:
+                continue
+            if node.type in way:
+                raise BadInputError(f"subgraph {inside.name[:80]!r} contains itself")
+            if len(way) >= MAX_NESTING:
+                raise BadInputError(f"subgraphs are nested more than {MAX_NESTING} deep")
+            if node.type not in self._sizes:
+                shown = len(inside.inputs) + len(inside.outputs)
+                self._sizes[node.type] = shown + self._size(inside, (*way, node.type))
+            size += self._sizes[node.type]
+        return size
+
+    def _definition(self, kind: str) -> Graph | None:
+        shape = self._group(kind)
+        return self._document.subgraphs.get(kind) if shape is None else shape.graph
 
     def _load(self, graph: Graph) -> Loaded:
         loaded = Loaded(graph, {})
@@ -87,14 +117,12 @@ class Loader:
         return loaded
 
     def _node(self, node: Node, loaded: Loaded) -> Live:
-        definition = self._document.subgraphs.get(node.type)
-        shape = None
-        if definition is None:
-            shape = self._group(node.type)
-            definition = None if shape is None else shape.graph
+        definition = self._definition(node.type)
         if definition is None:
             return live(node, self._catalog)
-        inside = self._inside(node.type, definition)
+        if node.type not in self._loaded:
+            self._loaded[node.type] = self._load(definition)
+        inside = self._loaded[node.type]
         promoted = dict(inside.promoted)
         declared = [
             Slot(port.name, port.type, None, port.name if port.name in promoted else None)
@@ -103,6 +131,7 @@ class Loader:
         nest = Nest(inside)
         outputs = tuple(port.type for port in definition.outputs)
         found = Live(node, Kind.NEST, joined(declared, node.inputs, promoted), outputs, promoted)
+        shape = self._group(node.type)
         if shape is not None:
             _put_by_place(found, shape.places)
         else:
@@ -111,6 +140,8 @@ class Loader:
         return found
 
     def _group(self, kind: str) -> GroupShape | None:
+        if kind in self._document.subgraphs:
+            return None
         for prefix in ("workflow>", "workflow/"):
             name = kind.removeprefix(prefix)
             if name != kind and name in self._document.groups:
@@ -119,19 +150,6 @@ class Loader:
                     self._shapes[name] = shape_of(name, given, self._catalog)
                 return self._shapes[name]
         return None
-
-    def _inside(self, key: str, definition: Graph) -> Loaded:
-        if key in self._loaded:
-            return self._loaded[key]
-        if key in self._under_way:
-            raise BadInputError(f"subgraph {definition.name[:80]!r} contains itself")
-        if len(self._under_way) >= MAX_NESTING:
-            raise BadInputError(f"subgraphs are nested more than {MAX_NESTING} deep")
-        self._under_way.append(key)
-        loaded = self._load(definition)
-        self._under_way.pop()
-        self._loaded[key] = loaded
-        return loaded
 
 
 def _promoted(inside: Loaded) -> dict[str, tuple[Widget, Any]]:

@@ -25,6 +25,9 @@ from holdfast.comfyui.page.document import (
 from holdfast.comfyui.page.widgets import Widget, by_input, slots
 from holdfast.errors import BadInputError
 
+_MAX_PREFIX = 200
+"""Letters of a title that are put before names; it may be put before hundreds."""
+
 _PRIMITIVE = "PrimitiveNode"
 _REROUTE = "Reroute"
 _PLACES_OF_PRIMITIVE = {"INT": 2, "COMBO": 3}
@@ -205,7 +208,7 @@ class _Builder:
         shown = custom if isinstance(custom, str) else label or name
         key = shown
         if (node.type == _PRIMITIVE and node.title) or shown in self._seen:
-            prefix = f"{node.title or node.type} "
+            prefix = f"{(node.title or node.type)[:_MAX_PREFIX]} "
             key = shown = prefix + name
             if shown in self._seen:
                 shown = f"{prefix}{self._seen[shown]} {name}"

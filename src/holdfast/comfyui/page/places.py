@@ -10,11 +10,6 @@ from holdfast.comfyui.page.document import FROM_OUTSIDE
 from holdfast.comfyui.page.graphs import Loaded, Nest
 from holdfast.comfyui.page.nodes import Kind, Live
 from holdfast.comfyui.page.widgets import Widget
-from holdfast.errors import BadInputError
-
-MAX_UNFOLDED = 20_000
-"""Nodes of a workflow with all its subgraphs unfolded. A few subgraphs that use one another
-twice are a file of some kilobytes and millions of nodes."""
 
 
 @dataclass(eq=False, slots=True)
@@ -58,21 +53,11 @@ class Place:
 
 
 def unfold(root: Loaded) -> Place:
-    """The place of the workflow, with the places of all its subgraphs.
-
-    Raises:
-        BadInputError: it has too many nodes.
-    """
+    """The place of the workflow, with the places of all its subgraphs."""
     top = Place(root)
-    count = 0
     waiting = [top]
     while waiting:
         place = waiting.pop()
-        count += len(place.loaded.nodes)
-        if count > MAX_UNFOLDED:
-            raise BadInputError(
-                f"with its subgraphs unfolded the workflow has more than {MAX_UNFOLDED:,} nodes"
-            )
         for node_id, nest in place.loaded.nests.items():
             host = place.loaded.nodes[node_id]
             if not host.node.idle:

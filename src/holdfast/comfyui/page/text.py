@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 
 _COMMENT = re.compile(r"/\*|//[^\n\r\u2028\u2029]*")
+_MARK = re.compile(r"\\[\s\S]?|[{}|]")
 _ESCAPED = re.compile(r"\\([{}|])")
 _FIELD = re.compile(r"%([^%]+)%")
 _MAX_NAME = 4_000
@@ -27,23 +28,21 @@ def resolved_prompt(text: str) -> str:
     open_choices: list[bool] = []
     wanted = True
     at = 0
-    while at < len(text):
-        letter = text[at]
-        at += 1
-        if letter == "\\":
-            letter += text[at : at + 1]
-            at += 1
-        elif letter == "{":
-            open_choices.append(wanted)
-            continue
-        elif letter == "}" and open_choices:
-            wanted = open_choices.pop()
-            continue
-        elif letter == "|" and open_choices:
-            wanted = False
-            continue
+    for match in _MARK.finditer(text):
         if wanted:
-            kept.append(letter)
+            kept.append(text[at : match.start()])
+        at = match.end()
+        mark = match[0]
+        if mark == "{":
+            open_choices.append(wanted)
+        elif mark == "}" and open_choices:
+            wanted = open_choices.pop()
+        elif mark == "|" and open_choices:
+            wanted = False
+        elif wanted:
+            kept.append(mark)
+    if wanted:
+        kept.append(text[at:])
     return _ESCAPED.sub(r"\1", "".join(kept))
 
 

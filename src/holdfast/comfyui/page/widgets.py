@@ -264,7 +264,7 @@ def _default(spec: InputSpec, kind: str) -> Any:
     if kind == "COMBO":
         if given is not ABSENT and given:
             return given
-        if options.get("multi_select"):
+        if isinstance(options.get("multi_select"), Mapping):
             return []
         return spec.choices[0] if spec.choices else ABSENT
     if kind == DYNAMIC_COMBO:
