@@ -159,6 +159,11 @@ class Engine:
             if image is not None:
                 start = await asyncio.to_thread(stack.enter_context, at_hand(image))
             wish = _wish(wanted, start)
+            if wish.loras and self._family is None:
+                raise BadInputError(
+                    "loras was given without family; a LoRA fits one family only: "
+                    f"{', '.join(FAMILIES[self.kind])}"
+                )
             watch = stack.enter_context(self._watching(bounds))
             catalogs = await self._stock.catalogs(until - began)
             check_names(wish, catalogs)
@@ -205,11 +210,6 @@ class Engine:
             return self._family or self._rungs[0].family, self._rungs
         family = self._family
         if family is None:
-            if wish.loras:
-                raise BadInputError(
-                    "loras was given without family; a LoRA fits one family only: "
-                    f"{', '.join(FAMILIES[self.kind])}"
-                )
             family = self._best_family(wish, catalogs)
         return family, ladder_of(None, family, self.kind)
 

@@ -38,20 +38,26 @@ class Grid:
         """As many frames of the grid as ``most`` allows."""
         return max(min(frames, (most - 1) // self.stride * self.stride + 1), self.fewest)
 
-    def fit(self, width: float, height: float, pixels: float) -> tuple[int, int]:
+    def fit(
+        self, width: float, height: float, pixels: float, *, exact: bool = False
+    ) -> tuple[int, int]:
         """A size of the same proportions with about, and never above, so many pixels.
 
         Proportions too long for the grid end at its smallest side.
+
+        Args:
+            width: of what is to be fitted.
+            height: of what is to be fitted.
+            pixels: the area at most.
+            exact: proportions as exact as can be, rather than sides the model likes best.
         """
         scale = math.sqrt(pixels / (width * height))
-        low = self._floor(self.tidy)
-        sides = [
-            max(low, self.tidy * math.floor(each * scale / self.tidy + 0.5))
-            for each in (width, height)
-        ]
+        step = self.side if exact else self.tidy
+        low = self._floor(step)
+        sides = [max(low, step * math.floor(each * scale / step + 0.5)) for each in (width, height)]
         while sides[0] * sides[1] > pixels and max(sides) > low:
             longer = sides.index(max(sides))
-            sides[longer] -= self.tidy
+            sides[longer] -= step
         return sides[0], sides[1]
 
     def _floor(self, step: int) -> int:

@@ -97,7 +97,7 @@ class _Settling:
                     )
         most = self.rung.pixels
         if most is not None and width * height > most:
-            small = grid.fit(width, height, most)
+            small = grid.fit(width, height, most, exact=wish.picture is not None)
             self.changed.append(
                 f"size: {width} x {height} pixels became {small[0]} x {small[1]} "
                 f"on rung {self.rung.name}"
@@ -117,7 +117,8 @@ class _Settling:
             return wish.height * like[0] / like[1], wish.height
         if wish.picture is None:
             return recipe.width, recipe.height
-        return recipe.grid.fit(*wish.picture, recipe.width * recipe.height)
+        # Of a picture given, as little as can be is cut off.
+        return recipe.grid.fit(*wish.picture, recipe.width * recipe.height, exact=True)
 
     # Steps and strengths -----------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Stock:
                 return {name: catalog for name, (_, catalog) in self._known.items()}
             left = until - ambient.now()
             if left <= 0:
-                raise self._nobody().to_error()
+                raise self._nobody(late=seconds < self._reach_seconds).to_error()
             if self._asking:
                 await asyncio.wait(
                     self._asking.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED
@@ -107,10 +107,10 @@ class Stock:
         if new:
             await asyncio.wait(new, timeout=GRACE_SECONDS)
 
-    def _nobody(self) -> Failure:
+    def _nobody(self, *, late: bool) -> Failure:
         why = "; ".join(f"{name}: {words}" for name, (_, words) in self._silent.items())
         return Failure(
-            FailureKind.UNREACHABLE,
+            FailureKind.DEADLINE if late else FailureKind.UNREACHABLE,
             f"no server says what it has ({why or 'none has answered'})",
             category=ErrorCategory.NETWORK,
         )
