@@ -22,8 +22,8 @@ WAN_NEGATIVE: Final = (
     "形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"  # noqa: RUF001 - Chinese
 )
 
-_SD = Grid(side=8, tidy=64, least=256)
-_FLOW = Grid(side=16, tidy=64, least=256)
+_SD = Grid(side=8, tidy=32, least=256)
+_FLOW = Grid(side=16, tidy=32, least=256)
 _LTX = Grid(side=32, tidy=32, least=256, stride=8, fewest=9)
 _WAN = Grid(side=16, tidy=16, least=128, stride=4, fewest=5)
 _WAN_5B = Grid(side=32, tidy=32, least=128, stride=4, fewest=5)
