@@ -13,6 +13,8 @@ from typing import Final
 from holdfast.comfyui.standin.node import NodeClass
 from holdfast.comfyui.standin.nodes import (
     alpha,
+    clips,
+    custom,
     decoding,
     images,
     latents,
@@ -27,7 +29,10 @@ __all__ = ["CATALOG"]
 CATALOG: Final[Mapping[str, NodeClass]] = MappingProxyType(
     {
         node.name: node
-        for module in (models, latents, sampling, decoding, images, alpha, retouch, saving)
+        for module in (
+            *(models, latents, clips, sampling, custom, decoding),
+            *(images, alpha, retouch, saving),
+        )
         for node in module.NODES
     }
 )

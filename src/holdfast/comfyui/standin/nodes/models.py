@@ -73,17 +73,18 @@ def load_clip(
     context: NodeContext, *, clip_name: str, device: str = "default", **_kind: Any
 ) -> NodeOutput:
     """Load a text encoder; on the CPU it takes no graphics memory."""
-    return _text_encoders(context, (clip_name,), device)
+    return load_text_encoders(context, (clip_name,), device)
 
 
 def load_dual_clip(
     context: NodeContext, *, clip_name1: str, clip_name2: str, device: str = "default", **_kind: Any
 ) -> NodeOutput:
     """Load two text encoders that work together."""
-    return _text_encoders(context, (clip_name1, clip_name2), device)
+    return load_text_encoders(context, (clip_name1, clip_name2), device)
 
 
-def _text_encoders(context: NodeContext, names: tuple[str, ...], device: str) -> NodeOutput:
+def load_text_encoders(context: NodeContext, names: tuple[str, ...], device: str) -> NodeOutput:
+    """Load text encoders that work together; on the CPU they take no graphics memory."""
     folder = "text_encoders"
     sizes = [_opened(context, folder, name) for name in names]
     weights = tuple(
