@@ -176,11 +176,13 @@ def run(
     restart_units: tuple[str, ...],
     restart_containers: tuple[str, ...],
 ) -> None:
-    """Run workflows (API format) on the servers and bring the files home."""
+    """Run workflows, in either format, on the servers and bring the files home."""
+    from holdfast.apps.page_format import Loader
     from holdfast.apps.run import Order, carry_out
     from holdfast.apps.run_options import read_allowed, read_restarts
 
-    order = Order.read(workflows, settings, count, output)
+    loader = Loader(servers, wait=wait)
+    order = Order.read(workflows, settings, count, output, loader.load)
     sys.exit(
         carry_out(
             order,
@@ -191,7 +193,10 @@ def run(
             reach=reach,
             wait=wait,
             allowed=read_allowed(
-                fallbacks=fallbacks, simpler=simpler, reseeds=reseed, correct=correct
+                fallbacks=fallbacks,
+                simpler=[loader.load(path) for path in simpler],
+                reseeds=reseed,
+                correct=correct,
             ),
             strict=strict,
             restarts=read_restarts(restart_commands, restart_units, restart_containers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +39,14 @@ class Order:
     files: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, paths: Sequence[str], settings: Sequence[str], count: int, output: Path) -> Self:
+    def read(
+        cls,
+        paths: Sequence[str],
+        settings: Sequence[str],
+        count: int,
+        output: Path,
+        load: Callable[[str], Workflow] = Workflow.load,
+    ) -> Self:
         """Load and check everything that was given.
 
         Raises:
@@ -55,7 +62,7 @@ class Order:
                 inputs[key] = value
         workflows = []
         for path in paths:
-            workflow = Workflow.load(path)
+            workflow = load(path)
             try:
                 workflow = workflow.with_inputs(inputs)
                 for key in files:

@@ -11,12 +11,12 @@ from holdfast.errors import BadInputError
 
 
 def read_allowed(
-    *, fallbacks: Sequence[str], simpler: Sequence[str], reseeds: int, correct: bool
+    *, fallbacks: Sequence[str], simpler: Sequence[Workflow], reseeds: int, correct: bool
 ) -> Allowed:
     """What may be changed to get a result, from the options of the command line.
 
     Raises:
-        BadInputError: a fallback is not written as MODEL=OTHER, or a simpler workflow is none.
+        BadInputError: a fallback is not written as MODEL=OTHER.
     """
     declared: dict[str, list[str]] = {}
     for given in fallbacks:
@@ -29,7 +29,7 @@ def read_allowed(
         declared.setdefault(model.strip(), []).append(other.strip())
     return Allowed(
         fallbacks=declared,
-        simpler=[Workflow.load(path) for path in simpler],
+        simpler=simpler,
         reseeds=reseeds,
         corrections=correct,
     )
