@@ -23,6 +23,7 @@ from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.pairing import Scene, bid_of, learn, next_pair
 from holdfast.comfyui.place import Errand, Lease, Place
 from holdfast.comfyui.probe import clear
+from holdfast.comfyui.routing import overtakers
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.speed import Speeds
 from holdfast.comfyui.withdraw import Withdrawal
@@ -131,7 +132,8 @@ class Fleet:
             future.set_result(given)
             return True
 
-        wish = Wish(job_key, turn, errand.needs, never, avoid, now + wait, now, answer)
+        latest = turn + overtakers(len(self.places), len(self._line))
+        wish = Wish(job_key, turn, errand.needs, never, avoid, now + wait, now, latest, answer)
         self._line.add(wish)
         try:
             self.start()
@@ -197,7 +199,9 @@ class Fleet:
         if lease is not None:
             lease.began, lease.missing = now, lease.needs.models - place.loaded
             lease.fresh = True
-        self.health.report(place, failure, ratio)
+        self.health.report(place, failure, ratio, again=lease is not None and lease.failed)
+        if lease is not None:
+            lease.failed = failure is not None
 
     def is_up(self, place: Place) -> bool:
         """Whether a place would take another job at once."""

@@ -113,13 +113,21 @@ class Health:
 
     # What jobs came to ------------------------------------------------------------------
 
-    def report(self, place: Place, failure: Failure | None, ratio: float | None = None) -> None:
+    def report(
+        self,
+        place: Place,
+        failure: Failure | None,
+        ratio: float | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
         """Tell how an attempt went; the job's own failures are no fault of the server's.
 
         Args:
             place: where.
             failure: what it came to; None if it delivered.
             ratio: how long it took compared with such jobs on a typical server, if known.
+            again: the same job has failed there just before, so that this says nothing new.
         """
         kind = failure.kind if failure is not None else None
         if failure is not None and kind in _AT_ONCE:
@@ -132,7 +140,7 @@ class Health:
             place.suspect = False
         if failure is None:
             self._delivered(place, ratio)
-        elif kind not in _SAYS_NOTHING:
+        elif kind not in _SAYS_NOTHING and not again:
             place.record.outcome(failed=True, words=failure.message)
             self._weigh(place, again=place.returned and place.ejections > 0)
 

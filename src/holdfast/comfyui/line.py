@@ -30,6 +30,8 @@ class Wish:
     until: float
     entered: float
     """When it came to stand here, in seconds."""
+    latest: int
+    """The last turn that may be served before it."""
     answer: Callable[[Any], bool]
     """Called with what it gets; says whether there was still somebody to get it."""
     patient_until: float | None = None

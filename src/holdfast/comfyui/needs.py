@@ -91,4 +91,6 @@ def _number(inputs: Mapping[str, Any], name: str) -> float:
     value = inputs.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
-    return min(max(float(value), 0.0), 1e6) if math.isfinite(value) else 0.0
+    # JSON as ComfyUI reads it knows NaN, and numbers no float can hold.
+    number = min(max(value, 0), 1_000_000)
+    return 0.0 if math.isnan(number) else float(number)

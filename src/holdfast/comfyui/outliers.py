@@ -33,8 +33,10 @@ class Ejection:
     """... and how much that must be above its peers'."""
     slow_factor: float = 4.0
     """How many times as slow it must be as it was, and as its peers are."""
-    seconds: float = 30.0
-    """How long the first ejection lasts; each further one lasts twice as long."""
+    seconds: float = 15.0
+    """How long the first ejection lasts."""
+    growth: float = 1.35
+    """Each further one in a row lasts so many times as long."""
     maximum: float = 900.0
     """Seconds no ejection exceeds."""
 
@@ -51,6 +53,8 @@ class Ejection:
             raise BadInputError(f"slow_factor is {self.slow_factor!r}; it must be above 1")
         if self.outcomes < 1:
             raise BadInputError(f"outcomes is {self.outcomes!r}; it must be at least 1")
+        if not 1 <= self.growth <= 10:
+            raise BadInputError(f"growth is {self.growth!r}; it must be from 1 to 10")
         if not 0 < self.seconds <= self.maximum:
             raise BadInputError(
                 f"seconds is {self.seconds!r}; it must be above 0 and at most maximum "
@@ -59,7 +63,7 @@ class Ejection:
 
     def lasts(self, times: int) -> float:
         """Seconds of the ``times``-th ejection in a row, counted from 1."""
-        return min(self.maximum, self.seconds * 2.0 ** min(times - 1, 30))
+        return min(self.maximum, self.seconds * self.growth ** min(times - 1, 60))
 
     def allows(self, out: int, servers: int) -> bool:
         """Whether one more may go while ``out`` of the servers are out already."""
@@ -86,7 +90,7 @@ class Record:
     def outcome(self, *, failed: bool, words: str = "") -> None:
         """A job came to its end there."""
         self.outcomes += 1
-        share = max(1.0 / self.outcomes, 0.2)
+        share = max(1.0 / self.outcomes, 0.25)
         self.failing += share * (float(failed) - self.failing)
         if words:
             self.reasons = [*self.reasons[-2:], words]
@@ -95,7 +99,9 @@ class Record:
         """A job was delivered, in ``ratio`` times the seconds such a job usually takes."""
         ratio = min(max(ratio, 0.01), 100.0)
         self.timed += 1
-        self.usual += max(1.0 / self.timed, 0.03) * (ratio - self.usual)
+        # What is usual follows slowly: a server that is slow all of a sudden must stand out.
+        usual = ratio if self.timed <= 5 else min(ratio, 2 * self.usual)
+        self.usual += max(1.0 / self.timed, 0.03) * (usual - self.usual)
         self.lately += max(1.0 / self.timed, 0.5) * (ratio - self.lately)
 
 

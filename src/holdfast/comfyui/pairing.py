@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.comfyui.line import Line, Wish
 from holdfast.comfyui.needs import Needs
@@ -11,8 +11,6 @@ from holdfast.comfyui.place import Lease, Place
 from holdfast.comfyui.routing import Bid, Seeker, choose
 from holdfast.comfyui.speed import Speeds
 
-OVERTAKERS = 4
-"""How many later jobs may go before a waiting one, for each server there is."""
 DOUBT = 1.25
 """What a server that has come back is held to take longer, until it has delivered."""
 
@@ -43,14 +41,21 @@ def next_pair(scene: Scene) -> tuple[Wish, Place] | None:
 
 
 def _chosen(scene: Scene, free: list[Place], shy: list[Place]) -> tuple[Wish, Place] | None:
+    loading = {
+        lease.needs.models
+        for each in scene.places
+        for lease in each.leases.values()
+        if lease.missing
+    }
     seekers: dict[int, tuple[Wish, Seeker]] = {}
     for wish, waiting in scene.line.heads():
         if any(each.name not in wish.never for each in shy):
             continue
         seeker = _seeker(scene, wish, waiting, free)
         if seeker is not None:
+            seeker = replace(seeker, loading=wish.needs.models in loading)
             seekers[wish.turn] = (wish, seeker)
-    choice = choose([each for _, each in seekers.values()], OVERTAKERS * len(scene.places))
+    choice = choose([each for _, each in seekers.values()])
     for turn, saved in choice.declined:
         wish = seekers[turn][0]
         if wish.patient_until is None:
@@ -142,6 +147,8 @@ def _seeker(scene: Scene, wish: Wish, waiting: int, free: list[Place]) -> Seeker
         return bid_of(place, needs, speeds, now, last=place.name in wish.avoid)
 
     def busy() -> list[Bid]:
+        if waiting > 2 * len(scene.places):
+            return []  # there is work for everybody: whoever is free gets some
         return [
             bid(each)
             for each in scene.places
@@ -154,7 +161,7 @@ def _seeker(scene: Scene, wish: Wish, waiting: int, free: list[Place]) -> Seeker
         ]
 
     impatient = wish.patient_until is not None and now >= wish.patient_until
-    return Seeker(wish.turn, waiting, tuple(map(bid, allowed)), busy, impatient)
+    return Seeker(wish.turn, wish.latest, waiting, tuple(map(bid, allowed)), busy, impatient)
 
 
 def _remaining(place: Place, lease: Lease, speeds: Speeds, now: float) -> float:

@@ -36,6 +36,8 @@ class Lease:
     """Models the job needs that were not in the server's memory when it came."""
     began: float
     """When the job's present attempt there began, in seconds."""
+    failed: bool = False
+    """Whether it has failed here before: a job counts against a server once."""
     fresh: bool = True
     """Whether the whole of its run there will have been seen; not if it is joined."""
 

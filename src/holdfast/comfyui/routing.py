@@ -5,9 +5,9 @@ them first; a fast one more than a slow one; and waiting for a better one that
 is busy is right only where the job is expected to be done sooner that way. All
 of it is one number, the seconds until a job would be done.
 
-Nobody starves. On each server a job may be overtaken only by jobs that came at
-most ``window`` turns after it, so by at most so many; and whoever has waited
-for a better server as long as that was to save takes what there is.
+Nobody starves. A job says how many turns later somebody may have come who is
+served before it, so no more than so many are; and whoever has waited for a
+better server as long as that was to save takes what there is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+OVERTAKERS = 16
+"""How many later jobs may go before a waiting one, for each server there is..."""
+MOST_OVERTAKERS = 16
+"""... and in a long line, where all wait long anyway and each model loaded holds up everybody."""
 LOOK_AHEAD = 64
 """Jobs of one kind that are reckoned with when weighing whether to wait."""
 
@@ -55,12 +59,16 @@ class Seeker:
     """A job that waits, first of those that want exactly the same."""
 
     turn: int
+    latest: int
+    """The last turn that may be served before it."""
     waiting: int
     """How many wait that want the same, itself included."""
     free: tuple[Bid, ...]
     """From servers that could take it now."""
     busy: Callable[[], Sequence[Bid]]
     """From servers it might wait for; asked only if it matters."""
+    loading: bool = False
+    """Some server loads its models just now, for another one of those."""
     impatient: bool = False
     """It has waited for a better server for long enough."""
 
@@ -80,22 +88,34 @@ class Choice:
     """Jobs that would rather wait: turn, and the seconds that are to be saved by it."""
 
 
-def choose(seekers: Sequence[Seeker], window: int) -> Choice:
+def overtakers(servers: int, waiting: int) -> int:
+    """How many turns after one's own somebody may have come who is served before.
+
+    Args:
+        servers: how many servers there are.
+        waiting: how many wait already.
+    """
+    return min(max(OVERTAKERS * servers, waiting // 2), MOST_OVERTAKERS * servers)
+
+
+def choose(seekers: Sequence[Seeker]) -> Choice:
     """Decide who goes next, and where.
 
     Args:
         seekers: those with a free server, in the order of their turns.
-        window: how many turns later somebody may have come who goes first.
     """
-    oldest: dict[str, int] = {}
+    latest: dict[str, int] = {}
     for each in seekers:
         for bid in each.free:
-            oldest[bid.server] = min(oldest.get(bid.server, each.turn), each.turn)
-    chosen = [(each, _within(each, oldest, window)) for each in seekers]
+            latest[bid.server] = min(latest.get(bid.server, each.latest), each.latest)
+    chosen = [(each, _within(each, latest)) for each in seekers]
     found = [(each, bid) for each, bid in chosen if bid is not None]
     for each, bid in found:
         if each.impatient:
             return Choice((each.turn, bid.server))
+    behind = _falls_behind(found)
+    if behind is not None:
+        return Choice(behind)
     declined: dict[int, float] = {}
     # A server goes to a job whose models it holds before it loads those of an older one.
     for with_models in (True, False):
@@ -120,8 +140,28 @@ def saved_by_waiting(bid: Bid, seeker: Seeker) -> float:
     return bid.seconds * 0.95 - _drained(others, min(seeker.waiting, LOOK_AHEAD))
 
 
-def _within(seeker: Seeker, oldest: dict[str, int], window: int) -> Bid | None:
-    open_to_it = [bid for bid in seeker.free if seeker.turn <= oldest[bid.server] + window]
+def _falls_behind(found: Sequence[tuple[Seeker, Bid]]) -> tuple[int, str] | None:
+    """The oldest, if too few servers do its kind: one more loads its models, and one at a time.
+
+    Else all would do so at once, when it may not be overtaken any more, and too many.
+    """
+    if not found:
+        return None
+    oldest, bid = found[0]
+    if oldest.loading or bid.load <= 0:
+        return None
+    others = [
+        each.turn
+        for each, _ in found[1:]
+        if any(one.server == bid.server and one.load <= 0 for one in each.free)
+    ]
+    if not others or 2 * (min(others) - oldest.turn) <= oldest.latest - oldest.turn:
+        return None
+    return (oldest.turn, bid.server) if saved_by_waiting(bid, oldest) <= 0 else None
+
+
+def _within(seeker: Seeker, latest: dict[str, int]) -> Bid | None:
+    open_to_it = [bid for bid in seeker.free if seeker.turn <= latest[bid.server]]
     return min(open_to_it, key=lambda each: each.rank, default=None)
 
 
