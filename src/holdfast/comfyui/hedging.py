@@ -20,7 +20,7 @@ from holdfast.comfyui.attempt import AttemptRun
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.course import Course
 from holdfast.comfyui.delivery import AttemptError
-from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
+from holdfast.comfyui.failures import ComfyUIError, DeadlineError, Failure, FailureKind
 from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.needs import needs_of
@@ -69,6 +69,8 @@ class _Second:
     """The server the first one was on."""
     words: str
     began: float
+    usual: float
+    """Seconds such a job takes where the first one was."""
 
 
 class Escort:
@@ -265,7 +267,7 @@ class Escort:
         )
         self._emit(events.HedgeStarted(self._job.name, slow.name, place.name, *lags))
         task = asyncio.create_task(self._run_beside(job, place))
-        self._second = _Second(task, job, place, errand, slow.name, words, ambient.now())
+        self._second = _Second(task, job, place, errand, slow.name, words, ambient.now(), lags[1])
 
     async def _run_beside(self, job: Job, place: Place) -> tuple[OutputFile, ...] | Failure:
         number = len(self._account(*self._course.attempts)) + 2
@@ -306,7 +308,8 @@ class Escort:
         second = self._second
         error = None if self._main.cancelled() else self._main.exception()
         if second is not None:
-            if error is None:
+            # Where the first run has failed, the second is the last hope while there is time.
+            if not isinstance(error, ComfyUIError) or isinstance(error, DeadlineError):
                 second.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({second.task})
@@ -325,17 +328,17 @@ class Escort:
         )
 
     async def _overtaken(self, second: _Second, files: tuple[OutputFile, ...]) -> RunResult:
-        slow, lease, usual = self._errand.at, self._lease(), self._usual()
-        if slow is not None and lease is not None and usual is not None:
+        slow, lease, usual = self._errand.at, self._lease(), second.usual
+        if slow is not None and lease is not None and slow.name == second.slow:
             seconds = ambient.now() - lease.began
             words = (
-                f"it was still at it after {seconds:.3g} s, where {usual[0]:.3g} s are usual; "
+                f"it was still at it after {seconds:.3g} s, where {usual:.3g} s are usual; "
                 f"{second.place.name}, which was given it as well, was faster"
             )
             failure = Failure(FailureKind.STALLED, words, slow.name, category=ErrorCategory.SYSTEM)
             number = len(self._course.attempts) + 1
             self._course.attempts.append(Attempt(number, slow.name, seconds, failure, "taken back"))
-            self._fleet.health.straggled(slow, seconds / max(usual[0], 1e-3))
+            self._fleet.health.straggled(slow, seconds / max(usual, 1e-3))
         self._main.cancel()
         await asyncio.wait({self._main})
         if not self._main.cancelled() and self._main.exception() is None:
