@@ -33,11 +33,14 @@ def submission_body(graph: object, ours: Submission) -> dict[str, object]:
     }
 
 
-async def worker_answers(server: Server, *, seconds: float = 5.0) -> float | None:
+async def worker_answers(
+    server: Server, *, seconds: float = 5.0, graph: object = GRAPH
+) -> float | None:
     """Seconds the server took for a tiny graph, or None if it did not finish it in time.
 
-    A server that is busy with somebody's long job does not finish it either: the caller
-    looks at the queue first. What was submitted is taken back.
+    Another graph may be given, to warm a server up. A server that is busy with somebody's long
+    job does not finish it either: the caller looks at the queue first. What was submitted is
+    taken back.
 
     Raises:
         ServerCallError: the server could not be asked, or refuses the graph.
@@ -45,13 +48,15 @@ async def worker_answers(server: Server, *, seconds: float = 5.0) -> float | Non
     ours = Submission(str(uuid.uuid4()), uuid.uuid4().hex, uuid.uuid4().hex)
     started = ambient.now()
     finished = False
+    pause = 0.02
     try:
-        answer = await server.submit(submission_body(GRAPH, ours), seconds=seconds)
+        answer = await server.submit(submission_body(graph, ours), seconds=seconds)
         if answer.status != 200:
             finished = True
             return None
         while ambient.now() - started < seconds:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.2, 0.5)
             entry = await server.history(ours.prompt_id)
             if entry is not None:
                 finished = True

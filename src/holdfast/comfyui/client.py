@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,21 +22,25 @@ import aiohttp
 from holdfast.comfyui import events
 from holdfast.comfyui.address import Address
 from holdfast.comfyui.allowed import Allowed
-from holdfast.comfyui.course import Course
 from holdfast.comfyui.failures import ComfyUIError, PoisonedJobError
 from holdfast.comfyui.fleet import Fleet
+from holdfast.comfyui.hedging import Escort, Paid
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
+from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
 from holdfast.comfyui.repair import Repair
 from holdfast.comfyui.restart_watch import RestartLimits
 from holdfast.comfyui.restarts import Restarter, RestartHook
 from holdfast.comfyui.result import RunResult
+from holdfast.comfyui.roster import status_of
 from holdfast.comfyui.server import Server
+from holdfast.comfyui.status import ServerStatus
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
+from holdfast.policies import checks
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +49,7 @@ class ComfyUI:
     """A client for one ComfyUI server or many. Use as ``async with ComfyUI(url, ...) as comfy``.
 
     Belongs to one event loop; `run` may be called from many tasks at once, and each server
-    gets one job of ours at a time.
+    gets one job of ours at a time, unless it is allowed more.
 
     Args:
         urls: server addresses, such as ``http://gpu1:8188``.
@@ -54,6 +59,13 @@ class ComfyUI:
         allowed: what may be changed in a workflow to get a result, and how far.
         reach_seconds: how long all servers may be unreachable before a job fails.
         call_seconds: how long a small HTTP call may take.
+        canary_seconds: how long an idle server may take for the tiny graph that shows it works.
+        jobs_per_server: how many jobs of ours a server may have at a time; ComfyUI runs one and
+            lets the others wait, and it never refuses one.
+        hedge: start a job a second time, on another server, when it has run so many times as
+            long as such jobs do; None for never. Jobs with paid nodes are never started twice.
+        ejection: when a server is left out because its results are far off its peers'.
+        warm_up: run on a server that was added or has come back, before it gets jobs.
         previews: ask the servers for pictures of work in progress.
         restarts: how servers may be restarted, by address: a `RestartCommand`, `systemd_unit`,
             `container`, or a function of (server, reason). Others never are.
@@ -74,6 +86,10 @@ class ComfyUI:
         reach_seconds: float = 120.0,
         call_seconds: float = 10.0,
         canary_seconds: float = 5.0,
+        jobs_per_server: int = 1,
+        hedge: float | None = None,
+        ejection: Ejection | None = None,
+        warm_up: Workflow | None = None,
         previews: bool = False,
         restarts: Mapping[str, RestartHook] | None = None,
         restart_limits: RestartLimits | None = None,
@@ -91,6 +107,12 @@ class ComfyUI:
         self._reach_seconds = reach_seconds
         self._call_seconds = call_seconds
         self._canary_seconds = canary_seconds
+        checks.whole("jobs_per_server", jobs_per_server, at_least=1)
+        self._jobs_per_server = jobs_per_server
+        self._hedge = _hedging(hedge)
+        self._ejection = ejection
+        self._warm_up = warm_up
+        self._paid = Paid()
         self._previews = previews
         self._listeners = [on_event] if on_event is not None else []
         self._restarts = self._known_restarts(restarts or {})
@@ -113,16 +135,15 @@ class ComfyUI:
             # Never a proxy from the environment, never cookies: servers are addressed directly.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        servers = [
-            Server(address, self._session, call_seconds=self._call_seconds)
-            for address in self._addresses
-        ]
         self._fleet = Fleet(
-            servers,
+            [self._server(address, self._session) for address in self._addresses],
             self._emit,
             reach_seconds=self._reach_seconds,
             canary_seconds=self._canary_seconds,
             patience_seconds=self._patience.queued,
+            capacity=self._jobs_per_server,
+            ejection=self._ejection,
+            warm_up=self._warm_up,
         )
         if self._restarts:
             self._restarter = Restarter(
@@ -153,6 +174,33 @@ class ComfyUI:
         """The servers, for calls of your own."""
         return [place.server for place in self._ready()[0].places]
 
+    def status(self) -> tuple[ServerStatus, ...]:
+        """How each server stands, in the order they were given and added."""
+        fleet, _session = self._ready()
+        return tuple(status_of(place, fleet.speeds, fleet.health) for place in fleet.places)
+
+    async def add_server(self, url: str) -> None:
+        """Take a server into the pool; it gets jobs as soon as it has answered.
+
+        Raises:
+            BadInputError: this is no address, or the server is in the pool already.
+        """
+        fleet, session = self._ready()
+        fleet.add(self._server(Address.parse(url), session))
+
+    async def remove_server(self, url: str, *, drain: bool = True) -> None:
+        """Take a server out of the pool; it gets no more jobs from now on.
+
+        Args:
+            url: its address.
+            drain: let it finish the job it has; else that is taken back, and goes elsewhere.
+
+        Raises:
+            BadInputError: there is no such server in the pool, or it is the last one.
+        """
+        fleet, _session = self._ready()
+        await fleet.remove(Address.parse(url).shown, drain=drain)
+
     async def run(
         self,
         workflow: Workflow,
@@ -165,6 +213,7 @@ class ComfyUI:
         prompt_id: str | None = None,
         allowed: Allowed | None = None,
         strict: bool = False,
+        hedge: float | None = None,
     ) -> RunResult:
         """Make what the workflow makes, whatever the servers do.
 
@@ -178,6 +227,7 @@ class ComfyUI:
             prompt_id: our own id for the job, kept over retries; a new UUID by default.
             allowed: what may be changed in the workflow; None: as given to the constructor.
             strict: change nothing but what keeps the result.
+            hedge: as for the constructor, whose setting None stands for; `math.inf` for never.
 
         Returns:
             The files, all of them fetched and checked, with every attempt it took.
@@ -203,7 +253,7 @@ class ComfyUI:
             safe_name(label),
             await asyncio.to_thread(_uploads, workflow, files or {}),
         )
-        course = Course(
+        escort = Escort(
             job,
             fleet,
             turn,
@@ -214,6 +264,8 @@ class ComfyUI:
                 self._allowed if allowed is None else allowed,
                 strict=strict,
             ),
+            hedge=self._hedge if hedge is None else _hedging(hedge),
+            paid=self._paid,
             limits=self._limits,
             patience=self._patience,
             emit=self._emit,
@@ -222,7 +274,7 @@ class ComfyUI:
         )
         self._emit(events.JobStarted(job.name))
         try:
-            result = await course.run()
+            result = await escort.run()
         except ComfyUIError as error:
             if isinstance(error, PoisonedJobError):
                 self._knowledge.quarantine.add(workflow.graph, error.failure)
@@ -258,6 +310,9 @@ class ComfyUI:
         fleet, _session = self._ready()
         return any(place.suspect for place in fleet.places if place.name == name)
 
+    def _server(self, address: Address, session: aiohttp.ClientSession) -> Server:
+        return Server(address, session, call_seconds=self._call_seconds)
+
     def _ready(self) -> tuple[Fleet, aiohttp.ClientSession]:
         if self._fleet is None or self._session is None:
             raise RuntimeError("use ComfyUI as a context: async with ComfyUI(...) as comfy")
@@ -269,6 +324,13 @@ class ComfyUI:
                 listener(event)
             except Exception:
                 log.exception("a listener failed on %s", type(event).__name__)
+
+
+def _hedging(factor: float | None) -> float | None:
+    if factor is None or factor == math.inf:
+        return None
+    checks.number("hedge", factor, at_least=1)
+    return factor
 
 
 def _uploads(workflow: Workflow, files: Mapping[str, str | Path]) -> dict[tuple[str, str], Path]:

@@ -83,6 +83,7 @@ class Course:
         finally:
             if not whole:
                 throw_away(self._repair.form.files)  # half a delivery is none
+                self._repair.start_over()
         return result
 
     async def _to_the_end(self) -> RunResult:
@@ -101,12 +102,12 @@ class Course:
                     return self._delivered(place)
         finally:
             if self._place is not None:
-                self._fleet.release(self._place)
+                self._fleet.release(self._place, self.job.key)
 
     async def _take_place(self) -> Place:
         step = self._step
         found = await self._fleet.acquire(
-            self._repair.run().key, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
+            self.job.key, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
         )
         if isinstance(found, Failure):
             raise self._most_telling(found).to_error(tuple(self.attempts))
@@ -157,7 +158,7 @@ class Course:
     async def _failed(
         self, place: Place, failure: Failure, started: float, paid: Failure | None
     ) -> None:
-        self._fleet.report(place, failure)
+        self._fleet.report(place, failure, self.job.key)
         failure = paid or failure
         self._failures.append(failure)
         seconds = ambient.now() - started
@@ -186,11 +187,11 @@ class Course:
         if step.change:
             self._repair.change(place)
         if step.prefer != place.name or not self._fleet.is_up(place):
-            self._fleet.release(place)
+            self._fleet.release(place, self.job.key)
             self._place = None
 
     def _made(self, place: Place, files: tuple[OutputFile, ...], started: float) -> None:
-        self._fleet.report(place, None)
+        self._fleet.report(place, None, self.job.key)
         seconds = ambient.now() - started
         self.attempts.append(Attempt(len(self.attempts) + 1, place.name, seconds, made=len(files)))
         self._repair.delivered(place, files)

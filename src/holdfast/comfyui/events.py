@@ -134,6 +134,55 @@ class ServerNotRestarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerEjected:
+    """A server answers, but its results are far off its peers': it is left out for a while."""
+
+    server: str
+    reason: str
+    seconds: float
+    """Until it is examined; a tiny test graph must go through before it gets jobs again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAdded:
+    """A server joined the pool."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRemoved:
+    """A server has left the pool, and has no job of ours any more that could be taken back."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeStarted:
+    """A job takes far longer than usual: it was started a second time, on another server."""
+
+    job: str
+    slow_server: str
+    server: str
+    """Where it runs now as well."""
+    seconds: float
+    """How long it had run."""
+    usual: float
+    """Seconds such a job takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeEnded:
+    """Of two runs of a job one is over; if it delivered, the other was withdrawn."""
+
+    job: str
+    server: str
+    """Where the second run was."""
+    won: bool
+    """Whether the second run delivered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """A submission of ours was taken back from a server, or could not be."""
 
@@ -160,5 +209,10 @@ Event = (
     | ServerRestarting
     | ServerRestarted
     | ServerNotRestarted
+    | ServerEjected
+    | ServerAdded
+    | ServerRemoved
+    | HedgeStarted
+    | HedgeEnded
     | Withdrawn
 )

@@ -92,6 +92,10 @@ class Form:
         done = replace(self.parts[at], files=files)
         return replace(self, parts=(*self.parts[:at], done, *self.parts[at + 1 :]))
 
+    def unmade(self) -> Form:
+        """With every run still to come."""
+        return replace(self, parts=tuple(Part(part.workflow) for part in self.parts))
+
     @property
     def files(self) -> tuple[OutputFile, ...]:
         """All files, in the order one run would have listed them: node by node."""

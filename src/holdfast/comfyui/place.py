@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
+from holdfast.comfyui.needs import Needs
+from holdfast.comfyui.outliers import Record
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.withdraw import Submission
 from holdfast.machines.circuit import Permit
@@ -24,6 +27,37 @@ class Leftover:
 
 
 @dataclass(slots=True)
+class Lease:
+    """One job's hold on a place."""
+
+    job_key: str
+    needs: Needs
+    missing: frozenset[str]
+    """Models the job needs that were not in the server's memory when it came."""
+    began: float
+    """When the job's present attempt there began, in seconds."""
+    failed: bool = False
+    """Whether it has failed here before: a job counts against a server once."""
+    fresh: bool = True
+    """Whether the whole of its run there will have been seen; not if it is joined."""
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """What the fleet is told of a job before it asks for a place."""
+
+    needs: Needs = field(default_factory=Needs)
+    never: frozenset[str] = frozenset()
+    """Servers it must not go to, whatever its own plan says."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it gets a place, gives one back, or is called back."""
+    at: Place | None = None
+    """Where it is."""
+    recalled: bool = False
+    """It must leave its place: the server is being removed."""
+
+
+@dataclass(slots=True, eq=False)
 class Place:
     """What is known of one server. Belongs to one event loop."""
 
@@ -33,8 +67,12 @@ class Place:
     """Whether it has answered as a ComfyUI before."""
     well: bool = False
     """Whether it may get a job without being examined first."""
-    busy: bool = False
-    """Whether a job of ours is there."""
+    leases: dict[str, Lease] = field(default_factory=dict)
+    """The jobs of ours that are there, by key."""
+    capacity: int = 1
+    """How many it may have at a time."""
+    room: int = 1
+    """How many it may have now; while it has yet to prove itself, one."""
     probing: bool = False
     """Whether it is being examined."""
     asked_at: float = float("-inf")
@@ -53,6 +91,36 @@ class Place:
     """Somebody else's job that was seen running, and since when."""
     permit: Permit | None = None
     used: int = 0
+    """How many jobs it was given."""
+    order: int = 0
+    """The older the server in this fleet, the lower."""
+    introduces: bool = True
+    """Whether the first jobs wait for its first answer."""
+    done: int = 0
+    failed: int = 0
+    reason: str = ""
+    """Why it gets no jobs."""
+    returned: bool = False
+    """It came back from trouble or was added, and has yet to deliver."""
+    proven: bool = False
+    """It has delivered since it last came back."""
+    draining: bool = False
+    """It is being removed."""
+    emptied: asyncio.Event | None = None
+    """Set when its last job has left, while it is being removed."""
+    ejected_until: float | None = None
+    """When its results may be given another chance; None if it is not ejected."""
+    ejections: int = 0
+    """How often in a row its results were too bad."""
+    record: Record = field(default_factory=Record)
+    loaded: frozenset[str] = frozenset()
+    """Models its last job left in its memory."""
+    lacks: dict[str, float] = field(default_factory=dict)
+    """Models and node classes it has said it lacks, and until when that is believed."""
+    foreign: int = 0
+    """Jobs of others there when it was last asked."""
+    gauged_at: float = float("-inf")
+    """When its queue was last asked for."""
     leftovers: dict[str, Leftover] = field(default_factory=dict)
     """By token."""
     uploads: dict[str, str] = field(default_factory=dict)
@@ -62,6 +130,23 @@ class Place:
     def name(self) -> str:
         """The server as it is shown to people."""
         return self.server.name
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job of ours is there."""
+        return bool(self.leases)
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many jobs of ours as it may have now."""
+        return len(self.leases) >= self.room
+
+    def can_run(self, needs: Needs, now: float) -> bool:
+        """Whether it has not said, of late, that it lacks something the job needs."""
+        if not self.lacks:
+            return True
+        self.lacks = {name: until for name, until in self.lacks.items() if until > now}
+        return needs.names.isdisjoint(self.lacks)
 
     def leftover_of(self, job_key: str) -> Leftover | None:
         """The submission of a job that may still be here, if there is one."""

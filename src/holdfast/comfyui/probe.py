@@ -29,6 +29,8 @@ class Finding:
     words: str = ""
     reserved: str | None = None
     """The key of a waiting job whose own submission is still there: only it may go there."""
+    foreign: int = 0
+    """Jobs of others that run or wait there."""
 
 
 class Waiting(Protocol):
@@ -63,7 +65,9 @@ async def examine(
     for token, left in list(place.leftovers.items()):
         if waiting.wants(left.job_key, place):
             if await _may_join(place, queue, left, waiting):
-                return Finding(Condition.WELL, reserved=left.job_key)
+                return Finding(
+                    Condition.WELL, reserved=left.job_key, foreign=_foreign(place, queue)
+                )
             continue
         became = await withdraw(place.server, left.submission, seconds=3.0)
         if became is Withdrawal.UNREACHABLE:
@@ -71,8 +75,12 @@ async def examine(
         if became.clean:
             place.leftovers.pop(token, None)
     if not place.suspect:
-        return Finding(Condition.WELL)
+        return Finding(Condition.WELL, foreign=_foreign(place, queue))
     return await _suspect(place, queue, now, canary_seconds, patience_seconds)
+
+
+def _foreign(place: Place, queue: Queue) -> int:
+    return sum(item.token not in place.leftovers for item in (*queue.running, *queue.pending))
 
 
 async def _may_join(place: Place, queue: Queue, left: Leftover, waiting: Waiting) -> bool:
@@ -102,3 +110,20 @@ async def _suspect(
     if await worker_answers(place.server, seconds=canary_seconds) is None:
         return Finding(Condition.ILL, "its worker does not finish a tiny test graph")
     return Finding(Condition.WELL)
+
+
+async def clear(place: Place, seconds: float) -> list[tuple[str, str, Withdrawal]]:
+    """Take back what was left on a server; what could not be: (job, server, what became of it)."""
+    left: list[tuple[str, str, Withdrawal]] = []
+    silent = False
+    for token, each in list(place.leftovers.items()):
+        # One wait for a silent server is enough, however much was left there.
+        became = Withdrawal.UNREACHABLE
+        if not silent:
+            became = await withdraw(place.server, each.submission, seconds=seconds)
+        silent = became is Withdrawal.UNREACHABLE
+        if became.clean:
+            place.leftovers.pop(token, None)
+        else:
+            left.append((each.job_name, place.name, became))
+    return left

@@ -64,6 +64,11 @@ class Repair:
         self._made_for: str | None = None
         """The server whose memory the form was made for."""
 
+    def start_over(self) -> None:
+        """Nothing is made yet: another course may begin with the form the job has now."""
+        self.form = self.form.unmade()
+        self._numbers = []
+
     @property
     def may_reseed(self) -> bool:
         """Whether a picture that is suspect is to be made again with another seed."""

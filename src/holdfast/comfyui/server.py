@@ -124,6 +124,15 @@ class Server:
             raise self._not_comfyui("/queue", answer.status, "JSON of another kind")
         return queue
 
+    async def queue_length(self) -> int:
+        """`GET /prompt`: how many jobs run or wait, without the jobs themselves."""
+        answer = await self._json("GET", "/prompt", largest=MAX_SMALL_JSON_BYTES)
+        info = answer.body.get("exec_info") if isinstance(answer.body, dict) else None
+        count = info.get("queue_remaining") if isinstance(info, dict) else None
+        if not isinstance(count, int):
+            raise self._not_comfyui("/prompt", answer.status, "JSON of another kind")
+        return max(0, count)
+
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """`GET /history/{id}`: how a run ended, None if it has not or is unknown."""
         answer = await self._json("GET", f"/history/{quote(prompt_id, safe='')}")
