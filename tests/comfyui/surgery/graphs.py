@@ -10,11 +10,13 @@ import functools
 import gzip
 import json
 import math
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.workflow import Workflow, is_link
+from holdfast.errors import BadInputError
 from tests.comfyui.graphs import node
 
 DATA = Path(__file__).parents[2] / "data" / "object_info.json.gz"
@@ -24,14 +26,15 @@ MODELS = {
     ("UNETLoader", "unet_name"): ["flux1-dev.safetensors", "flux1-dev-fp8.safetensors",
         "wan2.2_t2v_high_noise_14B_fp16.safetensors", "wan2.2_t2v_low_noise_14B_fp16.safetensors",
         "hunyuan_video_t2v_720p_bf16.safetensors", "sdxl/base.safetensors"],
-    ("CLIPLoader", "clip_name"): ["umt5_xxl_fp16.safetensors", "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
-        "t5xxl_fp16.safetensors"],
+    ("CLIPLoader", "clip_name"): ["umt5_xxl_fp16.safetensors",
+        "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "t5xxl_fp16.safetensors"],
     ("DualCLIPLoader", "clip_name1"): ["clip_l.safetensors", "t5xxl_fp16.safetensors",
         "t5xxl_fp8_e4m3fn.safetensors"],
     ("DualCLIPLoader", "clip_name2"): ["clip_l.safetensors", "t5xxl_fp16.safetensors",
         "t5xxl_fp8_e4m3fn.safetensors"],
     ("CheckpointLoaderSimple", "ckpt_name"): ["sd15.safetensors", "sd_xl_base.safetensors",
-        "sd_xl_refiner.safetensors", "sd3.5.safetensors", "ltx-video-2b.safetensors", "xl\\turbo.safetensors"],
+        "sd_xl_refiner.safetensors", "sd3.5.safetensors", "ltx-video-2b.safetensors",
+        "xl\\turbo.safetensors"],
     ("LoraLoader", "lora_name"): ["style.safetensors", "lcm.safetensors"],
     ("LoraLoaderModelOnly", "lora_name"): ["style.safetensors", "lightx2v_4steps.safetensors"],
     ("VAELoader", "vae_name"): ["ae.safetensors", "wan_2.1_vae.safetensors"],
@@ -273,7 +276,7 @@ def hires(batch: int = 4, between: str = "latent") -> Workflow:
 
 
 def upscaled(batch: int = 1) -> Workflow:
-    """With an upscaler, a detailer and a preview after the sampler, and a LoRA and a control net."""
+    """With a LoRA, a control net, and after the sampler an upscaler, a detailer and a preview."""
     graph = sd15(batch).to_api()
     graph["lora"] = node(
         "LoraLoader", model=["ckpt", 0], clip=["ckpt", 1], lora_name="style.safetensors",
@@ -334,10 +337,6 @@ HANDMADE = (
 @functools.cache
 def templates() -> tuple[Workflow, ...]:
     """The official templates this server knows all nodes of, and what the page made of some."""
-    from importlib.resources import files  # noqa: PLC0415 - only where they are wanted
-
-    from holdfast.errors import BadInputError  # noqa: PLC0415
-
     made = [Workflow.load(path) for path in sorted(GOLD.glob("*.json"))]
     folder = Path(str(files("comfyui_workflow_templates"))) / "templates"
     for path in sorted(folder.glob("*.json")):
@@ -386,16 +385,16 @@ def _wrong(spec: Any, value: Any, workflow: Workflow, known: Catalog) -> list[st
             return ["no such output"]
         return [] if spec.accepts(kind.outputs[value[1]]) else ["wrong type"]
     if spec.type in {"INT", "FLOAT"}:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            return ["no number"]
-        low, high = spec.minimum, spec.maximum
-        out = (low is not None and value < low) or (high is not None and value > high)
-        whole = spec.type == "FLOAT" or value == int(value)
-        return ["out of range"] if out else [] if whole else ["no whole number"]
+        return _wrong_number(spec, value)
     if spec.choices is not None and value not in spec.choices:
         return ["not on the list"]
     return [] if spec.is_plain else ["not linked"]
+
+
+def _wrong_number(spec: Any, value: Any) -> list[str]:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return ["no number"]
+    low, high = spec.minimum, spec.maximum
+    out = (low is not None and value < low) or (high is not None and value > high)
+    whole = spec.type == "FLOAT" or value == int(value)
+    return ["out of range"] if out else [] if whole else ["no whole number"]

@@ -57,7 +57,9 @@ EDITS: dict[str, Change] = {
     "models": lambda w, _: surgery.replace_models(
         w, catalog(), {"sd15.safetensors": ["sd_xl_base.safetensors"]}
     ),
-    "class": lambda w, c: surgery.without_class(w, catalog(), w.graph[_node(w, c) or next(iter(w.graph))]["class_type"]),
+    "class": lambda w, c: surgery.without_class(
+        w, catalog(), c.choice([each["class_type"] for each in w.graph.values()])
+    ),
     "ladder": lambda w, c: surgery.next_memory_edit(w, catalog(), _node(w, c)),
 }  # fmt: skip
 

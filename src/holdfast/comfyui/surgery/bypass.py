@@ -85,12 +85,13 @@ def without_class(workflow: Workflow, catalog: Catalog, name: str) -> Edit | Non
 
 
 def _saves(draft: Draft, node: str) -> bool:
-    """Whether a node of an unknown class ends a branch that nothing else ends."""
-    if draft.kind(node) in SAVING_NODES:
-        return True
-    return not draft.uses(node) and not any(
-        draft.is_output(other) for other in draft.graph if other != node
-    )
+    """Whether a node of an unknown class may be what leaves the result, not only what shows it."""
+    kind = draft.kind(node)
+    shows = any(word in kind.lower() for word in _SHOWING)
+    return kind in SAVING_NODES or not (draft.uses(node) or shows)
+
+
+_SHOWING = ("preview", "show", "display", "compare", "note")
 
 
 def _links_past(draft: Draft, node: str) -> dict[Use, tuple[str, int]] | None:

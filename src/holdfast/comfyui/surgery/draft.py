@@ -10,7 +10,9 @@ is no edit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from holdfast.comfyui.catalog import COMBO, Catalog, InputSpec
@@ -23,6 +25,12 @@ MOST_NUMBER = 2**31
 
 MOST_NODES = 2_000
 """A workflow of more nodes reads as empty, so that no edit applies; real ones have hundreds."""
+
+
+_HANDING_ON: Mapping[str, Mapping[int, str]] = MappingProxyType(
+    {"WanCameraEmbedding": {1: "width", 2: "height", 3: "length"}},
+)
+"""Classes that hand some of their inputs on, by which output; primitives need not be here."""
 
 
 class Use(NamedTuple):
@@ -157,14 +165,21 @@ class Draft:
             linked = self.source(node, name)
             if linked is None:
                 return None if isinstance(self.inputs(node)[name], list) else Place(node, name)
-            known = self.catalog.get(self.kind(linked[0]))
-            if known is None or len(known.outputs) != 1 or linked[1] != 0:
+            handed_on = self._handed_on(*linked)
+            if handed_on is None:
                 return None
-            plain = [each.name for each in known.inputs.values() if each.type == known.outputs[0]]
-            if len(known.inputs) != 1 or len(plain) != 1:
-                return None
-            node, name = linked[0], plain[0]
+            node, name = linked[0], handed_on
         return None
+
+    def _handed_on(self, node: str, slot: int) -> str | None:
+        """The input that a node hands on unchanged by an output; None if there is none."""
+        if self.kind(node) in _HANDING_ON:
+            return _HANDING_ON[self.kind(node)].get(slot)
+        known = self.catalog.get(self.kind(node))
+        if known is None or len(known.inputs) != 1 or len(known.outputs) != 1 or slot != 0:
+            return None
+        only = next(iter(known.inputs.values()))
+        return only.name if only.type == known.outputs[0] else None
 
     def value(self, place: Place) -> Any:
         """What is written there."""
@@ -227,7 +242,7 @@ class Draft:
         touched = self.touched()
         if not self.graph or not touched or not self._sound(touched):
             return None
-        return Workflow(self.graph, self.before.name)
+        return replace(self.before, graph=self.graph)
 
     def finish(
         self,

@@ -103,6 +103,9 @@ _BY_NAME: tuple[tuple[str, str], ...] = (
     ("lumina", "dit"),
     ("omnigen", "dit"),
     ("auraflow", "dit"),
+    ("v1-5", "sd15"),
+    ("sd15", "sd15"),
+    ("sd1.5", "sd15"),
     ("sdxl", "sdxl"),
     ("sd_xl", "sdxl"),
     ("xl", "sdxl"),
@@ -111,7 +114,7 @@ _BY_NAME: tuple[tuple[str, str], ...] = (
     ("noobai", "sdxl"),
 )
 _STILLS = frozenset({"EmptyLatentImage", "EmptySD3LatentImage"})
-_SPACIOUS = 700 * 700
+_SPACIOUS = 900_000
 """A latent this large, of a model that cannot be told by its name, is made for SDXL."""
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from holdfast.comfyui.catalog import COMBO, Catalog
 from holdfast.comfyui.edit import Edit
@@ -19,9 +17,7 @@ _ENCODER_LOADERS = frozenset(
 )
 _FEW_BITS = re.compile(r"fp8|f8|int8|int4|nf4|fp4|nvfp4|mxfp|gguf|svdq|q[2-8]_", re.IGNORECASE)
 _FP16 = re.compile(r"(fp16|bf16)", re.IGNORECASE)
-_LOWER: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"default": ("fp8_e4m3fn", "fp8_e5m2"), "": ("fp8_e4m3fn", "fp8_e5m2")},
-)
+_LOWER = ("fp8_e4m3fn", "fp8_e5m2")
 _FEWER = ("fp8_e4m3fn_scaled", "fp8_scaled", "fp8_e4m3fn", "fp8_e5m2")
 
 
@@ -95,7 +91,7 @@ def lower_precision(
         few = isinstance(name, str) and _FEW_BITS.search(name) is not None
         if not mine or few or now != "default" or spec is None or spec.type != COMBO:
             continue
-        lower = next((each for each in _LOWER["default"] if each in (spec.choices or ())), None)
+        lower = next((each for each in _LOWER if each in (spec.choices or ())), None)
         if lower is not None:
             draft.inputs(node)["weight_dtype"] = to = lower
             lowered.append(node)

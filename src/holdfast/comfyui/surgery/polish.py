@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from enum import StrEnum
 
 from holdfast.comfyui.catalog import Catalog
@@ -121,7 +122,8 @@ def bypass_optional(workflow: Workflow, catalog: Catalog, node_id: str) -> Edit 
         return _drop(draft, [node_id])
     fed = {use.node for use in draft.uses(node_id)}
     if fed and all(polish_of(draft.kind(node)) is not None for node in fed):
-        return _drop(draft, sorted(fed))
+        edit = _drop(draft, sorted(fed))
+        return edit if edit is not None and node_id not in edit.workflow.graph else None
     return None
 
 
@@ -213,7 +215,7 @@ def _drop(draft: Draft, nodes: list[str]) -> Edit | None:
     dropped = []
     words = {node: described(draft, node) for node in nodes}
     for node in nodes[:_MOST_DROPPED]:
-        trial = Draft(Workflow(draft.graph, draft.before.name), draft.catalog)
+        trial = Draft(replace(draft.before, graph=draft.graph), draft.catalog)
         if _leave_out(trial, node) and trial.workflow() is not None:
             draft.graph = trial.graph
             dropped.append(node)
