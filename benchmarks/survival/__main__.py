@@ -50,11 +50,9 @@ async def race(
 
 def table(scores: list[Score]) -> str:
     """The result as Markdown."""
-    lines = [
-        "| client | delivered | of deliverable | wrong claims | duplicates | hung | all jobs | "
-        "a job, median | slowest |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    titles = ("client", "delivered", "of deliverable", "wrong claims", "duplicates", "hung")
+    titles += ("all jobs", "a job, median", "slowest")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for each in scores:
         share = 100 * each.delivered / each.deliverable
         lines.append(

@@ -27,7 +27,15 @@ from holdfast.apps.demo_record import Record, mended
 from holdfast.apps.demo_script import ALPHA, BETA, BY_THE_DEMO, GAMMA, WORDS
 from holdfast.apps.exits import Exit
 from holdfast.apps.screen import Screen, screen_for
-from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, Workflow
+from holdfast.comfyui import (
+    Allowed,
+    ComfyUI,
+    ComfyUIError,
+    Limits,
+    Patience,
+    RestartLimits,
+    Workflow,
+)
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.standin.faults import KINDS, STANDING
 from holdfast.errors import BadInputError
@@ -86,6 +94,10 @@ async def _show(folder: Path, *, seed: int) -> Exit:
                 canary_seconds=2.0,
                 # One job may meet a dozen faults here; real servers are not so inventive.
                 limits=Limits(node_attempts=40, deaths=40),
+                allowed=Allowed(reseeds=3),
+                # Gamma is stopped and goes on by itself; the other two have nobody to mend them.
+                restarts={each.url: show.restart for each in machines[:2]},
+                restart_limits=RestartLimits(grace=20.0, grace_ill=1.0, boot=20.0, most=5),
                 reach_seconds=40.0,
                 on_event=listen,
             ) as comfy:
@@ -166,7 +178,7 @@ class Show:
     async def operator(self, account: Account) -> AsyncIterator[None]:
         """Kill and freeze at the right moments, and restart what is dead."""
         tasks = [asyncio.create_task(self._torment(account))]
-        tasks += [asyncio.create_task(self._tend(each, account)) for each in self.machines]
+        tasks += [asyncio.create_task(self._tend(each)) for each in self.machines]
         try:
             yield
         finally:
@@ -194,20 +206,19 @@ class Show:
         where = f"process {machine.process_id}"
         self.done.append(Strike(machine.url, kind, where, time.monotonic()))
 
-    async def _tend(self, machine: Machine, account: Account) -> None:
-        """Whoever runs the machine: restarts a dead process, and one whose worker is dead."""
-        known = 0
+    async def restart(self, server: str, reason: str) -> None:
+        """What Holdfast may do to a server that does not mend itself: end it, to begin anew."""
+        for machine in self.machines:
+            if machine.url == server:
+                await machine.look(self._session)
+                self._screen.say(f"operator: asked to restart {machine.name}: {reason}")
+                machine.kill()
+
+    async def _tend(self, machine: Machine) -> None:
+        """Whoever runs the machine: a process that has ended is started again."""
         while True:
             await asyncio.sleep(0.2)
             await machine.look(self._session)
-            stalls = sum(
-                server == machine.url and "though the server answers" in reason
-                for server, reason in account.outages
-            )
-            if machine.running and stalls > known:
-                known = stalls
-                self._screen.say(f"operator: the worker of {machine.name} is dead, restarting it")
-                machine.kill()
             if not machine.running:
                 self.meddled = self.meddled or not machine.killed
                 await asyncio.sleep(1.5)

@@ -25,18 +25,22 @@ BETA = (
     Fault("truncated_file", job=4),
     Fault("block", job=5, node="VAEDecode", message="the safety checker is not ready"),
     Fault("freeze", job=6, node="KSampler", step=3, seconds=1.5),
+    Fault("broken_device", job=7, node="KSampler", step=2),
 )
 GAMMA = (
     Fault("corrupt_model", model="wan2.1_t2v_1.3B_fp16.safetensors"),
     Fault("slow", path="/history/*", seconds=0.3, times=6),
     Fault("empty_error", job=1, node="KSampler", step=2),
     Fault("disk_full", job=2),
+    Fault("black_picture", job=3, node="SaveImage"),
 )
 
 BY_THE_DEMO = ("SIGKILL", "SIGSTOP")
 
 LOOKS: dict[str, tuple[FailureKind | None, str]] = {
+    "black_picture": (FailureKind.SUSPECT, "black"),
     "block": (FailureKind.NOTHING_MADE, ""),
+    "broken_device": (FailureKind.DEVICE_BROKEN, ""),
     "corrupt_model": (FailureKind.NODE_ERROR, "model file"),
     "dead_worker": (FailureKind.STALLED, ""),
     "die": (FailureKind.SERVER_DIED, ""),
@@ -62,7 +66,9 @@ LOOKS: dict[str, tuple[FailureKind | None, str]] = {
 """What an attempt comes to when a fault strikes it; None: it is delivered all the same."""
 
 WORDS = {
+    "black_picture": "the picture came out black, and the server called it a success",
     "block": "a node blocked the output, the run 'succeeded' with nothing",
+    "broken_device": "CUDA broke; nothing would have worked there until a restart",
     "corrupt_model": "a model file is damaged",
     "dead_worker": "the worker thread died; HTTP went on as if nothing had happened",
     "die": "the server died in mid-run and came back without its memory",
