@@ -11,6 +11,7 @@ from PIL import Image
 from holdfast.comfyui import (
     DeadlineError,
     FailureKind,
+    Limits,
     OutOfMemoryError,
     ServerUnreachableError,
     WorkflowRejectedError,
@@ -20,6 +21,7 @@ from holdfast.comfyui.engines import ImageEngine, Rung
 from holdfast.comfyui.standin import Fault
 from holdfast.comfyui.standin.config import GIB
 from holdfast.errors import BadInputError, ErrorCategory
+from holdfast.policies.scope import Deadline
 from holdfast.system.degradation import GracefulDegradation
 from tests.comfyui.engines.fleet import FAST, files_of, server
 
@@ -232,6 +234,57 @@ async def test_a_degraded_service_begins_lower_says_so_and_hears_how_it_went():
     assert made.rung == "basic"
     assert "begun at rung basic: the service is at level minimal" in made.degradations
     assert (exact.rung, exact.degradations) == ("quality", ())
+
+
+class Ears(GracefulDegradation):
+    """A service that remembers what it heard."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def observe_call(self, ok, seconds=None, scope=None):
+        self.heard.append(ok)
+        return super().observe_call(ok, seconds, scope)
+
+
+async def test_the_service_hears_how_each_call_went_but_not_of_wrong_input():
+    service = Ears()
+    with server("sd15", vram_bytes=4 * GIB) as one:
+        async with engine(one, family="sd15", degradation=service) as images:
+            await images.generate("a", **SMALL)
+            with pytest.raises(OutOfMemoryError):
+                await images.generate("a", batch=64, width=2048, height=2048, strict=True)
+            with pytest.raises(BadInputError):
+                await images.generate("a", width=301, strict=True)
+    assert service.heard == [True, False]
+
+
+async def test_an_outer_deadline_holds_too():
+    async with ImageEngine("http://127.0.0.1:9", **(FAST | {"reach_seconds": 60.0})) as images:
+        with Deadline.after(0.2), pytest.raises(DeadlineError):
+            await images.generate("a")
+
+
+async def test_a_job_that_servers_die_of_is_asked_for_less():
+    fault = Fault("die", node="KSampler", restart=0.3)
+    with server("sdxl", "sd15", faults=(fault,)) as one:
+        async with engine(one, family="sdxl", limits=Limits(deaths=1)) as images:
+            made = await images.generate("a", **SMALL)
+    assert made.rung == "standard"
+    assert kinds(made) == [FailureKind.SERVER_DIED]
+
+
+async def test_a_size_that_does_not_fit_falls_to_one_that_does_in_the_same_family():
+    fault = Fault("out_of_memory", above=700_000, times=0)
+    with server("sdxl", "sd15", faults=(fault,)) as one:
+        async with engine(one, family="sdxl") as images:
+            made = await images.generate("a", width=1216, height=832, steps=2)
+    assert (made.family, made.rung) == ("sdxl", "standard")
+    width, height = made.image.size
+    assert width * height <= 768 * 768
+    assert width / height == pytest.approx(1216 / 832, rel=0.05)
+    assert f"1216 x 832 pixels became {width} x {height}" in made.degradations[-1]
 
 
 async def test_wrong_input_falls_nowhere():

@@ -42,6 +42,8 @@ FALLS = frozenset(
 )
 """Ends of a run that a lower rung may get around: too big, too slow, too new for the servers."""
 
+_DYING = frozenset({FailureKind.SERVER_DIED, FailureKind.STALLED})
+
 
 @dataclass(frozen=True, slots=True)
 class Orders:
@@ -153,7 +155,7 @@ class Climb:
         if isinstance(error, ComfyUIError):
             failure = error.failure
             if len(self.falls) > 1:
-                words = f"{failure.message} (every rung failed: {'; '.join(self.falls)})"
+                words = f"{failure.message} (tried: {'; '.join(self.falls)})"
                 failure = replace(failure, message=words)
             raise failure.to_error(tuple(self.attempts)) from error
         raise error
@@ -164,8 +166,8 @@ class Climb:
         except ComfyUIError as error:
             self._keep(error.attempts)
             self.falls.append(f"{rung.name} ({rung.family}): {error.failure.message}")
-            if error.failure.kind is FailureKind.REJECTED:
-                self._stock.forget()
+            if error.failure.kind is FailureKind.REJECTED or error.failure.kind in _DYING:
+                self._stock.forget()  # what was known of the servers is no longer so
             raise
 
     async def _plan(self, rung: Rung) -> Plan:
@@ -186,7 +188,7 @@ class Climb:
 
     async def _run(self, plan: Plan) -> Arrival:
         orders = self._orders
-        workflow = plan.recipe.build(plan.settled.settings, plan.choice.files)
+        workflow = plan.recipe.build(plan.choice.settings, plan.choice.files)
         orders.began(workflow)
         left = self._left()
         result = await self._comfy.run(
@@ -222,7 +224,10 @@ def _uploads(workflow: Workflow, picture: Path | None) -> dict[str, Path]:
 
 
 def _no_rung_cures(error: BaseException) -> bool:
-    return not (isinstance(error, ComfyUIError) and error.failure.kind in FALLS)
+    if not isinstance(error, ComfyUIError) or error.failure.kind not in FALLS:
+        return True
+    # A server that died under no node of ours died of something else.
+    return error.failure.kind in _DYING and error.failure.node_id is None
 
 
 def _most_telling(errors: Mapping[str, BaseException]) -> Exception:
