@@ -12,9 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.comfyui import workflow as module
+from holdfast.comfyui.catalog import Catalog
+from holdfast.comfyui.page import MissingNodesError, ModelHint
 from holdfast.comfyui.workflow import RERUN_INPUT, Workflow, is_link
 from holdfast.errors import BadInputError
 from tests.comfyui.graphs import node, painting, picture
+
+OBJECT_INFO = Path(__file__).parents[1] / "data" / "object_info.json.gz"
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
@@ -78,10 +82,95 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
         Workflow.load(path)
 
 
-def test_the_web_pages_own_format_is_recognised_and_the_way_out_told():
-    raw = json.dumps({"last_node_id": 9, "nodes": [{"id": 1, "type": "KSampler"}], "links": []})
-    with pytest.raises(BadInputError, match=r"mine: .*API format .*Workflow > Export \(API\)"):
+def saved_by_the_page() -> dict[str, Any]:
+    model = {"name": "a.safetensors", "url": "https://x.org/a", "directory": "checkpoints"}
+    size = {"id": 1, "type": "EmptyImage", "widgets_values": [64, 32, 1, 7], "title": "Ground"}
+    size |= {"outputs": [{"name": "IMAGE", "type": "IMAGE"}], "properties": {"models": [model]}}
+    save = {"id": 2, "type": "SaveImage", "widgets_values": ["pic"]}
+    save["inputs"] = [{"name": "images", "type": "IMAGE", "link": 5}]
+    note = {"id": 3, "type": "Note", "widgets_values": ["mind the gap"]}
+    links = [[5, 1, 0, 2, 0, "IMAGE"]]
+    return {"last_node_id": 9, "nodes": [size, save, note], "links": links, "version": 0.4}
+
+
+def test_without_the_servers_classes_the_web_pages_own_format_is_refused_and_the_way_out_told():
+    raw = json.dumps(saved_by_the_page())
+    words = r"mine: .*object_info=.*--object-info.*--server.*Workflow > Export \(API\)"
+    with pytest.raises(BadInputError, match=words):
         Workflow.parse(raw, source="mine")
+
+
+def test_with_the_servers_classes_a_file_of_the_web_page_is_loaded(tmp_path):
+    path = tmp_path / "ground.json"
+    path.write_text(json.dumps(saved_by_the_page()))
+    workflow = Workflow.load(path, object_info=OBJECT_INFO)
+    assert workflow.name == "ground"
+    assert workflow.to_api() == {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 32, "batch_size": 1, "color": 7},
+            "_meta": {"title": "Ground"},
+        },
+        "2": {
+            "class_type": "SaveImage",
+            "inputs": {"filename_prefix": "pic", "images": ["1", 0]},
+            "_meta": {"title": "Save Image"},
+        },
+    }
+
+
+def test_the_classes_may_be_given_as_a_catalog_a_parsed_answer_or_a_file():
+    known = Catalog.load(OBJECT_INFO)
+    loaded = saved_by_the_page()
+    workflow = Workflow.from_page(loaded, known)
+    assert Workflow.from_page(loaded, {name: known[name].raw for name in known}) == workflow
+    assert Workflow.from_page(loaded, str(OBJECT_INFO)) == workflow
+
+
+def test_the_models_its_author_named_stay_with_a_workflow_that_is_changed():
+    workflow = Workflow.from_page(saved_by_the_page(), OBJECT_INFO)
+    models = (ModelHint("a.safetensors", "https://x.org/a", "checkpoints"),)
+    assert workflow.models_hinted == models
+    assert workflow.with_inputs({"width": 8}).models_hinted == models
+    assert workflow.with_seeds_moved(1).models_hinted == models
+    assert workflow.rerun(frozenset({"1"}), "x").models_hinted == models
+    assert workflow.with_inputs({"width": 8}).graph["1"]["inputs"]["width"] == 8
+
+
+def test_the_classes_are_not_needed_for_the_api_format_and_do_no_harm():
+    raw = json.dumps(picture().to_api())
+    assert Workflow.parse(raw, object_info=OBJECT_INFO) == Workflow.parse(raw)
+    assert Workflow.parse(raw).models_hinted == ()
+
+
+def test_nodes_that_the_server_lacks_are_named_with_the_file(tmp_path):
+    loaded = saved_by_the_page()
+    loaded["nodes"][0]["type"] = "Unheard"
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(loaded))
+    with pytest.raises(MissingNodesError, match=r"mine\.json: the server does not have .*Unheard"):
+        Workflow.load(path, object_info=OBJECT_INFO)
+
+
+@pytest.mark.parametrize("loaded", [None, [], {}, {"1": node("A")}, {"nodes": {}}])
+def test_what_is_not_in_the_pages_format_is_not_read_as_if_it_were(loaded):
+    with pytest.raises(BadInputError, match="mine: this is not a workflow in the web page's own"):
+        Workflow.from_page(loaded, OBJECT_INFO, source="mine")
+
+
+def test_a_page_of_notes_has_nothing_to_run():
+    loaded = saved_by_the_page()
+    loaded["nodes"] = loaded["nodes"][2:]
+    with pytest.raises(BadInputError, match="the workflow has no nodes"):
+        Workflow.from_page(loaded, OBJECT_INFO)
+
+
+def test_a_page_nested_beyond_reason_is_refused():
+    deep: Any = 5
+    for _ in range(200):
+        deep = [deep]
+    with pytest.raises(BadInputError, match="nested too deeply"):
+        Workflow.from_page(saved_by_the_page() | {"extra": deep}, OBJECT_INFO)
 
 
 @pytest.mark.parametrize(

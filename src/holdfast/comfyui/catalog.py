@@ -231,7 +231,7 @@ def _node_class(name: str, given: Any) -> NodeClass | None:
         if not isinstance(listed, Mapping):
             continue
         for each in _ordered(listed, order.get(group) if isinstance(order, Mapping) else None):
-            spec = _input_spec(each, listed[each], required=group == "required")
+            spec = input_spec(each, listed[each], required=group == "required")
             if spec is not None:
                 inputs[each] = spec
     hidden = groups.get("hidden")
@@ -260,7 +260,8 @@ def _ordered(listed: Mapping[str, Any], order: Any) -> list[str]:
     return [*dict.fromkeys(first), *(each for each in listed if each not in first)]
 
 
-def _input_spec(name: str, given: Any, *, required: bool) -> InputSpec | None:
+def input_spec(name: str, given: Any, *, required: bool) -> InputSpec | None:
+    """One input as a server describes it, None if this is no description."""
     # Both ways of writing are in use: ["INT", {...}] and, rarely, "INT" alone.
     parts = _list(given) or [given]
     kind = parts[0]

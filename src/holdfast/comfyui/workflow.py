@@ -10,10 +10,12 @@ import copy
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
+from holdfast.comfyui.catalog import Catalog
+from holdfast.comfyui.page import ModelHint, convert, is_page
 from holdfast.errors import BadInputError
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -43,6 +45,9 @@ SAVING_NODES = frozenset(
 """Output nodes that leave files; a run that ends without them has not delivered."""
 
 SEED_INPUTS = ("seed", "noise_seed")
+ObjectInfo: TypeAlias = Catalog | Mapping[str, Any] | str | Path
+"""What a server answers to `/object_info`: as a catalog, as it was parsed, or a file of it."""
+
 RERUN_INPUT = "holdfast_rerun"
 """An input no node knows. The server drops it, but its cache key changes, so the node runs."""
 
@@ -54,14 +59,23 @@ class Workflow:
     graph: Mapping[str, Mapping[str, Any]]
     """``{node id: {"class_type": str, "inputs": {...}}}``. Treat as read-only."""
     name: str = "workflow"
+    models_hinted: tuple[ModelHint, ...] = ()
+    """The models its author named, with where they can be had; known of the page's format only."""
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a workflow file in API format.
+    def load(cls, path: str | Path, object_info: ObjectInfo | None = None) -> Self:
+        """Read a workflow file, in API format or in the web page's own.
+
+        Args:
+            path: of the file.
+            object_info: the node classes of the server it is for; the page's format cannot be
+                read without. Not needed for the API format.
 
         Raises:
-            BadInputError: the file cannot be read, is not JSON, or is not a workflow in API
-                format; the message says which and what to do.
+            MissingNodesError: the file is in the page's format and needs node classes that the
+                server does not have.
+            BadInputError: the file cannot be read, is not JSON, or is not a workflow; the
+                message says which and what to do.
         """
         path = Path(path)
         try:
@@ -75,10 +89,17 @@ class Workflow:
         except OSError as error:
             reason = error.strerror or str(error)
             raise BadInputError(f"{path}: cannot read the workflow file: {reason}") from None
-        return cls.parse(raw, name=path.stem, source=str(path))
+        return cls.parse(raw, name=path.stem, source=str(path), object_info=object_info)
 
     @classmethod
-    def parse(cls, raw: bytes | str, *, name: str = "workflow", source: str = "workflow") -> Self:
+    def parse(
+        cls,
+        raw: bytes | str,
+        *,
+        name: str = "workflow",
+        source: str = "workflow",
+        object_info: ObjectInfo | None = None,
+    ) -> Self:
         """Read a workflow from JSON text; ``source`` names it in errors.
 
         Raises:
@@ -90,7 +111,42 @@ class Workflow:
             raise BadInputError(f"{source}: nested too deeply to be a workflow") from None
         except ValueError as error:
             raise BadInputError(f"{source}: not JSON: {error}") from None
+        if is_page(loaded) and object_info is not None:
+            return cls.from_page(loaded, object_info, name=name, source=source)
         return cls.from_api(loaded, name=name, source=source)
+
+    @classmethod
+    def from_page(
+        cls,
+        loaded: Any,
+        object_info: ObjectInfo,
+        *,
+        name: str = "workflow",
+        source: str = "workflow",
+    ) -> Self:
+        """Take a parsed workflow in the web page's own format.
+
+        The result is what the page itself would send to the server, down to the ids of the
+        nodes. Of choices such as ``{day|night}`` in prompts, of which the page picks one by
+        chance, it has the first.
+
+        Args:
+            loaded: the parsed file.
+            object_info: the node classes of the server it is for.
+            name: for the workflow.
+            source: what to call it in errors.
+
+        Raises:
+            MissingNodesError: it needs node classes that the server does not have.
+            BadInputError: this is no such workflow.
+        """
+        if not is_page(loaded):
+            raise BadInputError(f"{source}: this is not a workflow in the web page's own format")
+        if _deeper_than(loaded, MAX_DEPTH):
+            raise BadInputError(f"{source}: nested too deeply to be a workflow")
+        converted = convert(loaded, Catalog.of(object_info), source=source)
+        workflow = cls.from_api(converted.graph, name=name, source=source)
+        return replace(workflow, models_hinted=converted.models)
 
     @classmethod
     def from_api(cls, loaded: Any, *, name: str = "workflow", source: str = "workflow") -> Self:
@@ -101,10 +157,11 @@ class Workflow:
         """
         if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
             loaded = loaded["prompt"]
-        if isinstance(loaded, dict) and isinstance(loaded.get("nodes"), list):
+        if is_page(loaded):
             raise BadInputError(
-                f"{source}: this is the web page's own format; Holdfast needs the API format "
-                "(in ComfyUI: Workflow > Export (API))"
+                f"{source}: this is the web page's own format; to read it, Holdfast must know the "
+                "server's node classes: give object_info= (on the command line --object-info FILE "
+                "or --server URL), or export it in API format (in ComfyUI: Workflow > Export (API))"
             )
         if not isinstance(loaded, dict):
             what = type(loaded).__name__
@@ -137,7 +194,7 @@ class Workflow:
             _check_value(key, value)
             for node_id, name in self.targets(key):
                 graph[node_id]["inputs"][name] = copy.deepcopy(value)
-        return type(self)(graph, self.name)
+        return replace(self, graph=graph)
 
     def targets(self, key: str) -> list[tuple[str, str]]:
         """The inputs that ``"3.seed"`` or plain ``"seed"`` means, as (node id, input name).
@@ -209,7 +266,7 @@ class Workflow:
         graph = self.to_api()
         for node_id, name in self.seeds():
             graph[node_id]["inputs"][name] = (graph[node_id]["inputs"][name] + steps) % 2**64
-        return type(self)(graph, self.name)
+        return replace(self, graph=graph)
 
     def saving_nodes(self) -> dict[str, str]:
         """Nodes that must leave files behind: node id to class name."""
@@ -233,7 +290,7 @@ class Workflow:
         graph = self.to_api()
         for node_id in nodes & graph.keys():
             graph[node_id]["inputs"][RERUN_INPUT] = mark
-        return type(self)(graph, self.name)
+        return replace(self, graph=graph)
 
 
 def is_link(value: Any) -> bool:
