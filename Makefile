@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: demo test check bench bench-system gates mutants docs conformance format clean
+.PHONY: demo test check bench bench-system gates bench-survival mutants docs conformance format clean
 
 demo: $(VENV)/.run
 	$(BIN)/holdfast demo
@@ -29,6 +29,9 @@ bench-system: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.system
 	$(BIN)/python -m benchmarks.analytics
 	$(BIN)/python -m benchmarks.history
+
+bench-survival: $(VENV)/.survival
+	$(BIN)/python -m benchmarks.survival
 
 mutants: $(VENV)/.test
 	$(BIN)/python -m benchmarks.mutation
@@ -67,6 +70,10 @@ $(VENV)/.check: $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.run
 	$(PIP) --group bench
+	@touch $@
+
+$(VENV)/.survival: $(VENV)/.run
+	$(PIP) --group survival
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.made pyproject.toml

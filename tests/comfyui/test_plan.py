@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.comfyui.failures import Failure, FailureKind
-from holdfast.comfyui.plan import Again, GiveUp, Limits, Remedy, Step, next_step
+from holdfast.comfyui.plan import Again, GiveUp, Limits, Offer, Remedy, Situation, Step, next_step
 from holdfast.policies.retry import Backoff, Retry
 
 A, B, C = "http://a:8188", "http://b:8188", "http://c:8188"
@@ -195,14 +195,95 @@ def test_one_servers_wish_to_wait_past_the_deadline_does_not_keep_the_job_from_o
 
 
 def test_a_job_under_which_servers_keep_dying_is_stopped():
-    deaths = [failed(FailureKind.SERVER_DIED, each, node_id="5") for each in (A, B) * 4]
-    again(*deaths[:7])
-    assert "8 servers died" in given_up(*deaths).words
+    deaths = [failed(FailureKind.SERVER_DIED, each, node_id="5") for each in (A, B) * 3]
+    again(*deaths[:4])
+    step = given_up(*deaths[:5])
+    assert "5 servers died" in step.words
+    assert step.failure.kind is FailureKind.POISONED
 
 
 def test_servers_that_die_while_the_job_waits_are_not_held_against_it():
     deaths = [failed(FailureKind.SERVER_DIED, each) for each in (A, B) * 5]
     again(*deaths)
+
+
+# Changing the workflow ------------------------------------------------------------------
+
+TILED = Offer("in tiles", early=True, local=True)
+CONTEXT = Offer("in windows", early=True)
+SMALLER = Offer("smaller")
+
+
+def knowing(forms: Sequence[int] = (), offer: Offer | None = None, **memory: int) -> Situation:
+    """What is known; memory by the servers' short names."""
+    names = {"a": A, "b": B, "c": C}
+    return Situation(tuple(forms), {names[key]: value for key, value in memory.items()}, offer)
+
+
+def test_memory_that_runs_out_is_first_met_unchanged_whatever_could_be_changed():
+    step = again(oom(), situation=knowing([0], TILED))
+    assert (step.prefer, step.change, step.remedy) == (A, False, Remedy.NONE)
+
+
+def test_only_the_node_that_failed_is_changed_while_its_cache_is_still_there():
+    step = again(oom(), oom(), situation=knowing([0, 0], TILED))
+    assert (step.prefer, step.change, step.remedy) == (A, True, Remedy.UNLOAD_MODELS)
+
+
+def test_what_changes_the_result_waits_until_other_servers_were_tried():
+    step = again(oom(), oom(), oom(), situation=knowing([0, 0, 0], SMALLER))
+    assert not step.change
+    assert step.never == {A}
+    step = again(*[oom()] * 3, *[oom(B)] * 3, situation=knowing([0] * 6, SMALLER))
+    assert (step.prefer, step.change) == (B, True)
+
+
+def test_a_server_with_less_memory_is_not_tried_after_one_with_more():
+    step = again(*[oom()] * 3, situation=knowing([0] * 3, SMALLER, a=24, b=8))
+    assert (step.prefer, step.change) == (A, True)
+
+
+def test_the_server_with_the_most_memory_is_tried_first():
+    step = again(
+        *[oom()] * 3, servers=[A, B, C], situation=knowing([0] * 3, SMALLER, a=8, b=12, c=24)
+    )
+    assert (step.never, step.avoid) == ({A}, {B})
+
+
+def test_one_change_follows_another_until_none_is_left():
+    tried = [oom()] * 4
+    step = again(*tried, servers=[A], situation=knowing([0, 0, 0, 1], SMALLER))
+    assert (step.prefer, step.change) == (A, True)
+    end = given_up(*tried, servers=[A], situation=knowing([0, 0, 0, 1], None))
+    assert "does not fit" in end.words
+
+
+def test_changes_are_limited():
+    forms = [0, 0, 0, *range(1, LIMITS.changes + 1)]
+    given_up(*[oom()] * len(forms), servers=[A], situation=knowing(forms, SMALLER))
+
+
+def test_a_refused_workflow_is_changed_at_once_if_that_keeps_the_result():
+    step = again(rejected(A), situation=knowing([0], CONTEXT))
+    assert (step.prefer, step.change) == (A, True)
+
+
+def test_a_refused_workflow_is_changed_otherwise_only_when_no_server_takes_it():
+    assert not again(rejected(A), situation=knowing([0], SMALLER)).change
+    assert again(rejected(A), rejected(B), situation=knowing([0, 0], SMALLER)).change
+
+
+def test_a_node_that_fails_everywhere_is_gone_without_if_that_is_offered():
+    failures = [node_error(A), node_error(A), node_error(B)]
+    assert again(*failures, situation=knowing([0, 0, 0], SMALLER)).change
+    given_up(*failures)
+
+
+def test_a_job_under_which_two_servers_died_is_made_to_need_less_memory():
+    deaths = [failed(FailureKind.SERVER_DIED, each, node_id="5") for each in (A, B)]
+    assert not again(deaths[0], situation=knowing([0], TILED)).change
+    assert again(*deaths, situation=knowing([0, 0], TILED)).change
+    assert not again(*deaths, situation=knowing([0, 0], SMALLER)).change
 
 
 # The job's own fault --------------------------------------------------------------------
@@ -299,10 +380,13 @@ def run(
     *,
     pick: Callable[[list[str]], str] = lambda allowed: allowed[0],
     down: Callable[[int], bool] = lambda _number: False,
-    most: int = 150,
+    most: int = 200,
+    offers: Sequence[Offer] = (),
 ) -> int:
     """Follow the plan until it gives up or no server is left; the number of attempts."""
     failures: list[Failure] = []
+    forms: list[int] = []
+    form = 0
     step: Step = Again("first attempt")
     while isinstance(step, Again):
         assert len(failures) < most, "it never ends"
@@ -313,9 +397,15 @@ def run(
         gentle = [each for each in allowed if each not in step.avoid] or allowed
         up = step.prefer is not None and not down(len(failures))
         server = step.prefer if up and step.prefer is not None else pick(gentle)
+        if step.change:
+            form += 1
         failures.append(fault(len(failures), server))
-        step = next_step(failures, servers, LIMITS, 0.5)
-    assert step.failure in failures
+        forms.append(form)
+        offer = offers[form] if form < len(offers) else None
+        step = next_step(
+            failures, servers, LIMITS, 0.5, situation=Situation(tuple(forms), {}, offer)
+        )
+    assert step.failure in failures or step.failure.kind is FailureKind.POISONED
     assert step.words
     return len(failures)
 
@@ -340,8 +430,9 @@ makers = st.lists(
     by_server=st.booleans(),
     choice=st.integers(0, 5),
     downs=st.sets(st.integers(0, 60)),
+    offers=st.lists(st.builds(Offer, st.just("less"), st.booleans(), st.booleans()), max_size=40),
 )
-def test_whatever_goes_wrong_trying_ends(servers, shapes, by_server, choice, downs):
+def test_whatever_goes_wrong_trying_ends(servers, shapes, *, by_server, choice, downs, offers):
     def fault(number: int, server: str) -> Failure:
         index = servers.index(server) if by_server else number
         kind, elsewhere, message, node_id = shapes[index % len(shapes)]
@@ -352,8 +443,10 @@ def test_whatever_goes_wrong_trying_ends(servers, shapes, by_server, choice, dow
         fault,
         pick=lambda allowed: allowed[choice % len(allowed)],
         down=lambda number: number in downs,
+        offers=offers,
     )
-    assert attempts <= 30 + 6 + 3 + 4 * len(servers) + 30
+    changes = min(len(offers), LIMITS.changes)
+    assert attempts <= 30 + 6 + 3 + (4 + changes) * len(servers) + 30 + changes
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -374,10 +467,10 @@ def test_whatever_goes_wrong_trying_ends(servers, shapes, by_server, choice, dow
     left=st.none() | st.floats(-5.0, 1_000.0),
 )
 def test_no_step_contradicts_itself(failures, chance, left):
-    step = next_step(failures, [A, B, C], LIMITS, chance, left)
+    step = next_step(failures, [A, B, C], LIMITS, chance, left=left)
     assert step.words
     if isinstance(step, GiveUp):
-        assert step.failure in failures
+        assert step.failure in failures or step.failure.kind is FailureKind.POISONED
         return
     assert step.prefer not in step.never
     assert step.prefer not in step.avoid

@@ -56,6 +56,24 @@ class Account:
         return found
 
     @property
+    def changed(self) -> dict[str, tuple[str, ...]]:
+        """Jobs whose workflow was changed to get a result, with what was changed."""
+        return {
+            job: result.degradations
+            for job, result in self.delivered.items()
+            if result.degradations
+        }
+
+    @property
+    def suspects(self) -> list[tuple[str, str, str]]:
+        """Delivered files that may not be what was wanted: (job, file, why)."""
+        return [
+            (job, file.filename, file.suspect)
+            for job, result in self.delivered.items()
+            for file in result.suspects
+        ]
+
+    @property
     def by_server(self) -> Counter[str]:
         """How many jobs each server delivered."""
         return Counter(result.server for result in self.delivered.values())

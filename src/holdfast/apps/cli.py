@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from holdfast.apps.cli_errors import config, errors
+from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit
 from holdfast.errors import BadInputError
 from holdfast.text import printable
@@ -103,6 +104,57 @@ def cli() -> None:
     type=Seconds(min=0.0),
     help="Seconds to wait for a first server at the start.",
 )
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Change nothing in a workflow but what keeps its result.",
+)
+@click.option(
+    "--fallback",
+    "fallbacks",
+    multiple=True,
+    metavar="MODEL=OTHER",
+    help="A model to take where MODEL is missing or damaged; may be given several times.",
+)
+@click.option(
+    "--simpler",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="A workflow to run if nothing else helps; may be given several times, best first.",
+)
+@click.option(
+    "--reseed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 100),
+    help="How often a picture of one colour is made again with another seed.",
+)
+@click.option(
+    "--restart-command",
+    "restart_commands",
+    multiple=True,
+    metavar="URL=COMMAND",
+    help="How to restart a server that is dead or frozen; split into words, no shell.",
+)
+@click.option(
+    "--restart-unit",
+    "restart_units",
+    multiple=True,
+    metavar="URL=UNIT",
+    help="The systemd unit to restart for a server that is dead or frozen.",
+)
+@click.option(
+    "--restart-container",
+    "restart_containers",
+    multiple=True,
+    metavar="URL=NAME",
+    help="The container (docker) to restart for a server that is dead or frozen.",
+)
+@click.option(
+    "--correct",
+    is_flag=True,
+    help="Correct values a server refuses where their meaning is plain.",
+)
 def run(
     workflows: tuple[str, ...],
     servers: tuple[str, ...],
@@ -115,11 +167,22 @@ def run(
     deadline: float | None,
     reach: float,
     wait: float,
+    strict: bool,
+    fallbacks: tuple[str, ...],
+    simpler: tuple[str, ...],
+    reseed: int,
+    correct: bool,
+    restart_commands: tuple[str, ...],
+    restart_units: tuple[str, ...],
+    restart_containers: tuple[str, ...],
 ) -> None:
-    """Run workflows (API format) on the servers and bring the files home."""
+    """Run workflows, in either format, on the servers and bring the files home."""
+    from holdfast.apps.page_format import Loader
     from holdfast.apps.run import Order, carry_out
+    from holdfast.apps.run_options import read_allowed, read_restarts
 
-    order = Order.read(workflows, settings, count, output)
+    loader = Loader(servers, wait=wait)
+    order = Order.read(workflows, settings, count, output, loader.load)
     sys.exit(
         carry_out(
             order,
@@ -129,6 +192,14 @@ def run(
             deadline=deadline,
             reach=reach,
             wait=wait,
+            allowed=read_allowed(
+                fallbacks=fallbacks,
+                simpler=[loader.load(path) for path in simpler],
+                reseeds=reseed,
+                correct=correct,
+            ),
+            strict=strict,
+            restarts=read_restarts(restart_commands, restart_units, restart_containers),
         )
     )
 
@@ -230,6 +301,7 @@ def demo(output: Path, seed: int) -> None:
 
 cli.add_command(errors)
 cli.add_command(config)
+cli.add_command(workflow)
 
 
 def run_cli() -> None:

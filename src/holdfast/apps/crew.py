@@ -46,6 +46,8 @@ class Machine:
     faults: tuple[Fault, ...] = ()
     options: tuple[str, ...] = ()
     port: int = 0
+    keeps_numbers: bool = False
+    """Whether faults strike at the very jobs they name; otherwise at one job after another."""
     strikes: list[Strike] = field(default_factory=list)
     killed: bool = False
     """Whether this process was ended by `kill`, and not by somebody else."""
@@ -75,7 +77,7 @@ class Machine:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         script = self.folder / "faults.toml"
-        script.write_text(to_toml(self.left()), encoding="utf-8")
+        script.write_text(to_toml(self.left(), keeps_numbers=self.keeps_numbers), encoding="utf-8")
         command = [sys.executable, "-m", "holdfast.apps", "standin"]
         command += ["--port", str(self.port), "--faults", str(script)]
         command += ["--folder", str(self.folder), *self.options]
@@ -155,14 +157,14 @@ _WRITTEN = (
 )  # fmt: skip
 
 
-def to_toml(faults: tuple[Fault, ...]) -> str:
+def to_toml(faults: tuple[Fault, ...], *, keeps_numbers: bool = False) -> str:
     """Faults as a file that `load_faults` reads; those tied to jobs are numbered anew from 1."""
     tables, number = [], 0
     for fault in faults:
         values = {"kind": fault.kind} | {name: getattr(fault, name) for name in _WRITTEN}
         if fault.job is not None:
             number += 1
-            values["job"] = number
+            values["job"] = fault.job if keeps_numbers else number
         # JSON's strings and numbers are TOML's too.
         lines = [f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None]
         tables.append("\n".join(["[[fault]]", *lines]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -15,8 +15,9 @@ from holdfast.apps.exits import Exit
 from holdfast.apps.screen import Screen, screen_for
 from holdfast.apps.servers import greet
 from holdfast.apps.stopping import Stopping
-from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, Workflow
+from holdfast.comfyui import Allowed, ComfyUI, ComfyUIError, Limits, Patience, Workflow
 from holdfast.comfyui.outputs import prepare_folder
+from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
 
 
@@ -38,7 +39,14 @@ class Order:
     files: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, paths: Sequence[str], settings: Sequence[str], count: int, output: Path) -> Self:
+    def read(
+        cls,
+        paths: Sequence[str],
+        settings: Sequence[str],
+        count: int,
+        output: Path,
+        load: Callable[[str], Workflow] = Workflow.load,
+    ) -> Self:
         """Load and check everything that was given.
 
         Raises:
@@ -54,7 +62,7 @@ class Order:
                 inputs[key] = value
         workflows = []
         for path in paths:
-            workflow = Workflow.load(path)
+            workflow = load(path)
             try:
                 workflow = workflow.with_inputs(inputs)
                 for key in files:
@@ -116,6 +124,9 @@ def carry_out(
     deadline: float | None,
     reach: float,
     wait: float,
+    allowed: Allowed,
+    strict: bool,
+    restarts: Mapping[str, RestartHook],
 ) -> Exit:
     """Run the order to its end and give the account; returns the exit code."""
     account = Account()
@@ -130,10 +141,14 @@ def carry_out(
         output_dir=order.output,
         patience=Patience(idle=idle),
         limits=Limits(),
+        allowed=allowed,
+        restarts=restarts,
         reach_seconds=reach,
         on_event=listen,
     )
-    return asyncio.run(_carry_out(order, comfy, screen, account, deadline=deadline, wait=wait))
+    return asyncio.run(
+        _carry_out(order, comfy, screen, account, deadline=deadline, wait=wait, strict=strict)
+    )
 
 
 async def _carry_out(
@@ -144,6 +159,7 @@ async def _carry_out(
     *,
     deadline: float | None,
     wait: float,
+    strict: bool,
 ) -> Exit:
     stopping = Stopping(
         lambda: screen.say("stopping: taking our own jobs back from the servers ...")
@@ -155,7 +171,7 @@ async def _carry_out(
             if reached:
                 _warn_of_copies(order, screen)
                 with screen.running():
-                    trouble = await work_through(order, comfy, deadline=deadline)
+                    trouble = await work_through(order, comfy, deadline=deadline, strict=strict)
     if not reached:
         return Exit.NO_SERVER
     account.left_behind = comfy.left_behind
@@ -185,7 +201,7 @@ def _warn_of_copies(order: Order, screen: Screen) -> None:
 
 
 async def work_through(
-    order: Order, comfy: ComfyUI, *, deadline: float | None
+    order: Order, comfy: ComfyUI, *, deadline: float | None, strict: bool = False
 ) -> BadInputError | None:
     """Run all errands, a few more at a time than there are servers, so that none stands idle.
 
@@ -201,7 +217,11 @@ async def work_through(
                 return
             try:
                 await comfy.run(
-                    errand.workflow, name=errand.name, files=order.files, deadline=deadline
+                    errand.workflow,
+                    name=errand.name,
+                    files=order.files,
+                    deadline=deadline,
+                    strict=strict,
                 )
             except ComfyUIError:
                 continue  # the account has it from the events

@@ -133,10 +133,7 @@ class LiveScreen(PlainLines):
                 self._failed += 1
             case events.AttemptFailed(job=job):
                 self._jobs.pop(job, None)
-        if isinstance(
-            event,
-            events.AttemptFailed | events.ServerDown | events.ServerUp | events.Withdrawn,
-        ):
+        if isinstance(event, _LASTING):
             super().show(event)
 
     def _picture(self) -> Group:
@@ -168,7 +165,19 @@ class LiveScreen(PlainLines):
         return Group(table, total)
 
 
-def describe(event: object) -> str:  # noqa: C901, PLR0911 - a table in code
+_LASTING = (
+    events.AttemptFailed
+    | events.ServerDown
+    | events.ServerUp
+    | events.ServerRestarting
+    | events.ServerRestarted
+    | events.ServerNotRestarted
+    | events.Withdrawn
+)
+"""What stays on a live screen as a line."""
+
+
+def describe(event: object) -> str:  # noqa: C901, PLR0911, PLR0912 - a table in code
     """An event as a line for people; empty if it is not worth one."""
     match event:
         case events.AttemptStarted(number=1, joined=False):
@@ -184,13 +193,20 @@ def describe(event: object) -> str:  # noqa: C901, PLR0911 - a table in code
         case events.JobDelivered():
             names = ", ".join(each.filename for each in event.result.files[:3])
             more = f" and {len(event.result.files) - 3} more" if len(event.result.files) > 3 else ""
-            return f"{event.job}: delivered {names}{more} ({event.result.seconds:.1f} s)"
+            changed = ", changed" if event.result.degradations else ""
+            return f"{event.job}: delivered {names}{more} ({event.result.seconds:.1f} s){changed}"
         case events.JobFailed():
             return f"{event.job}: FAILED: {event.failure.message}"
         case events.ServerDown():
             return f"{event.server}: out for now: {event.reason}"
         case events.ServerUp():
             return f"{event.server}: back"
+        case events.ServerRestarting():
+            return f"{event.server}: restarted ({event.reason}), time {event.number}"
+        case events.ServerRestarted():
+            return f"{event.server}: works again after its restart"
+        case events.ServerNotRestarted():
+            return f"{event.server}: {event.reason}"
         case events.Withdrawn():
             return f"{event.job}: {event.words} ({event.server}, prompt {event.prompt_id})"
     return ""
@@ -213,6 +229,7 @@ def account_lines(account: Account, total: int, output: str) -> Iterator[tuple[s
     for server, count in sorted(account.by_server.items()):
         yield f"  {count:4d} by {server}", ""
     yield from _mended_lines(account)
+    yield from _changed_lines(account)
     if account.failed:
         yield "Failed:", "bold red"
     for job, failure in account.failed.items():
@@ -224,6 +241,17 @@ def account_lines(account: Account, total: int, output: str) -> Iterator[tuple[s
             yield f"  {job}: {words} on {server}", ""
     for job, server, why in account.left_behind:
         yield f"Left behind: {job} on {server}: {why}", "yellow"
+
+
+def _changed_lines(account: Account) -> Iterator[tuple[str, str]]:
+    if account.changed:
+        yield "Changed to get a result:", "bold"
+    for job, changes in account.changed.items():
+        yield from ((f"  {job}: {words}", "") for words in changes)
+    if account.suspects:
+        yield "Suspect, look at these:", "bold yellow"
+    for job, file, why in account.suspects:
+        yield f"  {job}: {file}: {why}", ""
 
 
 def _mended_lines(account: Account) -> Iterator[tuple[str, str]]:

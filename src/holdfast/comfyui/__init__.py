@@ -1,5 +1,6 @@
 """Everything Holdfast knows about ComfyUI: a client that gets the picture, whatever servers do."""
 
+from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.failures import (
     ComfyUIError,
@@ -12,6 +13,9 @@ from holdfast.comfyui.failures import (
     OutOfMemoryError,
     OutputDamagedError,
     OutputMissingError,
+    OutputSuspectError,
+    PaidRunError,
+    PoisonedJobError,
     RunInterruptedError,
     ServerDiedError,
     ServerStalledError,
@@ -19,11 +23,14 @@ from holdfast.comfyui.failures import (
     WorkflowRejectedError,
 )
 from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.restart_watch import RestartLimits
+from holdfast.comfyui.restarts import RestartCommand, RestartError, container, systemd_unit
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 
 __all__ = [
+    "Allowed",
     "Attempt",
     "ComfyUI",
     "ComfyUIError",
@@ -38,7 +45,13 @@ __all__ = [
     "OutputDamagedError",
     "OutputFile",
     "OutputMissingError",
+    "OutputSuspectError",
+    "PaidRunError",
     "Patience",
+    "PoisonedJobError",
+    "RestartCommand",
+    "RestartError",
+    "RestartLimits",
     "RunInterruptedError",
     "RunResult",
     "ServerDiedError",
@@ -46,4 +59,6 @@ __all__ = [
     "ServerUnreachableError",
     "Workflow",
     "WorkflowRejectedError",
+    "container",
+    "systemd_unit",
 ]

@@ -59,6 +59,10 @@ class AttemptRun:
         self.job = job
         self.number = number
         self.notes: list[str] = []
+        self.begun: set[str] = set()
+        """Nodes that were heard to begin."""
+        self.joined = False
+        """Whether it came back to a submission made before: what ran already was not heard."""
         self._server = place.server
         self._patience = patience
         self._emit = emit
@@ -119,7 +123,7 @@ class AttemptRun:
             self._ours = Submission(self.job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex)
             self._left = None
             return None
-        self._may_be_there = True
+        self._may_be_there = self.joined = True
         self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number, joined=True))
         self.notes.append(f"found again on {self.place.name} and joined instead of run twice")
         await self._ear.open(self._ours.client_id)
@@ -137,6 +141,8 @@ class AttemptRun:
                 {
                     f"{node}.{name}": await self._upload(path)
                     for (node, name), path in self.job.uploads.items()
+                    # A node that was taken out of the workflow needs its file no more.
+                    if name in workflow.graph.get(node, {}).get("inputs", {})
                 }
             )
         if remedy is Remedy.SAVE_AGAIN:
@@ -253,6 +259,7 @@ class AttemptRun:
         match message:
             case messages.Executing(node=node, prompt_id=self._ours.prompt_id):
                 progress()
+                self.begun.add(node)
                 self._emit(events.NodeStarted(job, server, node, self.job.class_of(node)))
             case messages.Stepped(prompt_id=self._ours.prompt_id, node=node):
                 progress()

@@ -263,7 +263,9 @@ def _ordered(listed: Mapping[str, Any], order: Any) -> list[str]:
 def input_spec(name: str, given: Any, *, required: bool) -> InputSpec | None:
     """One input as a server describes it, None if this is no description."""
     # Both ways of writing are in use: ["INT", {...}] and, rarely, "INT" alone.
-    parts = _list(given) or [given]
+    parts = given if isinstance(given, list) else [given]
+    if not parts:
+        return None
     kind = parts[0]
     options = parts[1] if len(parts) > 1 and isinstance(parts[1], Mapping) else {}
     if isinstance(kind, list):

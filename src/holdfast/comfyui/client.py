@@ -20,12 +20,17 @@ import aiohttp
 
 from holdfast.comfyui import events
 from holdfast.comfyui.address import Address
+from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.course import Course
-from holdfast.comfyui.failures import ComfyUIError
+from holdfast.comfyui.failures import ComfyUIError, PoisonedJobError
 from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
+from holdfast.comfyui.knowledge import Knowledge
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.repair import Repair
+from holdfast.comfyui.restart_watch import RestartLimits
+from holdfast.comfyui.restarts import Restarter, RestartHook
 from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.verdict import Patience
@@ -46,9 +51,13 @@ class ComfyUI:
         output_dir: where files go, unless `run` says otherwise; None keeps them in memory.
         patience: how long to wait for what.
         limits: how much to try before giving up.
+        allowed: what may be changed in a workflow to get a result, and how far.
         reach_seconds: how long all servers may be unreachable before a job fails.
         call_seconds: how long a small HTTP call may take.
         previews: ask the servers for pictures of work in progress.
+        restarts: how servers may be restarted, by address: a `RestartCommand`, `systemd_unit`,
+            `container`, or a function of (server, reason). Others never are.
+        restart_limits: how long a server may be down before it is restarted, and how often.
         on_event: called with every `events.Event`.
 
     Raises:
@@ -61,10 +70,13 @@ class ComfyUI:
         output_dir: str | Path | None = None,
         patience: Patience | None = None,
         limits: Limits | None = None,
+        allowed: Allowed | None = None,
         reach_seconds: float = 120.0,
         call_seconds: float = 10.0,
         canary_seconds: float = 5.0,
         previews: bool = False,
+        restarts: Mapping[str, RestartHook] | None = None,
+        restart_limits: RestartLimits | None = None,
         on_event: Callable[[events.Event], None] | None = None,
     ) -> None:
         if not urls:
@@ -74,11 +86,20 @@ class ComfyUI:
         self._output_dir = output_dir
         self._patience = patience or Patience()
         self._limits = limits or Limits()
+        self._allowed = allowed or Allowed()
+        self._knowledge = Knowledge()
         self._reach_seconds = reach_seconds
         self._call_seconds = call_seconds
         self._canary_seconds = canary_seconds
         self._previews = previews
         self._listeners = [on_event] if on_event is not None else []
+        self._restarts = self._known_restarts(restarts or {})
+        self._restart_limits = restart_limits or RestartLimits()
+        if self._restarts:
+            # While a server boots, jobs wait for it.
+            boot = self._restart_limits.grace + self._restart_limits.boot
+            self._reach_seconds = max(reach_seconds, boot)
+        self._restarter: Restarter | None = None
         self._session: aiohttp.ClientSession | None = None
         self._fleet: Fleet | None = None
         self.left_behind: list[tuple[str, str, str]] = []
@@ -103,6 +124,11 @@ class ComfyUI:
             canary_seconds=self._canary_seconds,
             patience_seconds=self._patience.queued,
         )
+        if self._restarts:
+            self._restarter = Restarter(
+                self._restarts, self._restart_limits, self._emit, self._is_ill
+            )
+            self._listeners.insert(0, self._restarter.note)
         return self
 
     async def __aexit__(
@@ -113,6 +139,9 @@ class ComfyUI:
     ) -> None:
         """Take back what was left on servers, as far as they answer, and close."""
         fleet, session = self._ready()
+        if self._restarter is not None:
+            self._listeners.remove(self._restarter.note)
+            await self._restarter.close()
         try:
             left = await fleet.close(seconds=3.0)
             self.left_behind = [(job, server, str(became)) for job, server, became in left]
@@ -134,6 +163,8 @@ class ComfyUI:
         output_dir: str | Path | None = None,
         deadline: float | None = None,
         prompt_id: str | None = None,
+        allowed: Allowed | None = None,
+        strict: bool = False,
     ) -> RunResult:
         """Make what the workflow makes, whatever the servers do.
 
@@ -145,18 +176,24 @@ class ComfyUI:
             output_dir: where the files go; None: as given to the constructor.
             deadline: seconds for everything, waiting and retries included.
             prompt_id: our own id for the job, kept over retries; a new UUID by default.
+            allowed: what may be changed in the workflow; None: as given to the constructor.
+            strict: change nothing but what keeps the result.
 
         Returns:
             The files, all of them fetched and checked, with every attempt it took.
 
         Raises:
             BadInputError: an input, a file or the output folder is wrong.
+            PoisonedJobError: server after server died under this workflow, now or before.
             ComfyUIError: it could not be made; the subclass says how it ended, and the error
                 carries category, node, server and attempts.
         """
         fleet, _session = self._ready()
         turn = fleet.next_turn()  # before anything is awaited: what was asked first comes first
         workflow = workflow.with_inputs(inputs or {})
+        held = self._knowledge.quarantine.reason(workflow.graph)
+        if held is not None:
+            raise held.to_error()
         label = name or workflow.name
         job = Job(
             label,
@@ -170,6 +207,13 @@ class ComfyUI:
             job,
             fleet,
             turn,
+            repair=Repair(
+                job,
+                self._knowledge,
+                lambda: self.servers,
+                self._allowed if allowed is None else allowed,
+                strict=strict,
+            ),
             limits=self._limits,
             patience=self._patience,
             emit=self._emit,
@@ -180,16 +224,39 @@ class ComfyUI:
         try:
             result = await course.run()
         except ComfyUIError as error:
+            if isinstance(error, PoisonedJobError):
+                self._knowledge.quarantine.add(workflow.graph, error.failure)
             self._emit(events.JobFailed(job.name, error.failure))
             raise
         self._emit(events.JobDelivered(job.name, result))
         return result
+
+    def release(self, workflow: Workflow) -> bool:
+        """Let a workflow run again that was quarantined as poison; whether it was."""
+        return self._knowledge.quarantine.release(workflow.graph)
 
     # Preparing --------------------------------------------------------------------------
 
     async def _folder(self, given: str | Path | None) -> Path | None:
         chosen = self._output_dir if given is None else given
         return None if chosen is None else await asyncio.to_thread(prepare_folder, Path(chosen))
+
+    def _known_restarts(self, given: Mapping[str, RestartHook]) -> dict[str, RestartHook]:
+        known = {each.url: each.shown for each in self._addresses}
+        found: dict[str, RestartHook] = {}
+        for url, hook in given.items():
+            address = Address.parse(url)
+            if address.url not in known:
+                raise BadInputError(
+                    f"restarts names {address.shown}, which is none of the servers given: "
+                    f"{', '.join(known.values())}"
+                )
+            found[address.shown] = hook
+        return found
+
+    def _is_ill(self, name: str) -> bool:
+        fleet, _session = self._ready()
+        return any(place.suspect for place in fleet.places if place.name == name)
 
     def _ready(self) -> tuple[Fleet, aiohttp.ClientSession]:
         if self._fleet is None or self._session is None:

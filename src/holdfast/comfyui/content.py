@@ -19,6 +19,10 @@ million on, and ComfyUI's upscalers do make larger ones."""
 MAX_FRAMES = 5_000
 """Frames of an animation that are decoded; the rest is only walked."""
 
+_NOISE = 1
+"""Values of one band that differ by so little are alike: lossy formats round."""
+_BLACK = 2
+
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 _FORMATS = {
     "PNG": (".png", "image/png"),
@@ -43,6 +47,8 @@ class Content:
     media_type: str
     width: int | None = None
     height: int | None = None
+    plain: str = ""
+    """``black`` or ``of one colour`` if every pixel of a picture is alike; empty otherwise."""
 
 
 def check(file: IO[bytes], size: int, name: str) -> Content:
@@ -95,18 +101,38 @@ def _picture(file: IO[bytes], size: int, form: str) -> Content:
         # Not Image.open, which refuses large pictures before anybody can look at their size.
         file.seek(0)
         with factory(file, "") as picture:
-            if picture.width * picture.height <= MAX_PIXELS:
-                _decode(picture)
-            return Content(*_FORMATS[form], picture.width, picture.height)
+            plain = _decode(picture) if picture.width * picture.height <= MAX_PIXELS else ""
+            return Content(*_FORMATS[form], picture.width, picture.height, plain)
     except Exception as error:  # noqa: BLE001 - a damaged picture raises anything at all
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DamagedError(f"it cannot be decoded: {reason}") from None
 
 
-def _decode(picture: ImageFile.ImageFile) -> None:
+def _decode(picture: ImageFile.ImageFile) -> str:
+    """Decode every frame; what is the same all over, in words."""
+    colours: set[tuple[int, ...] | None] = set()
     for frame in range(min(getattr(picture, "n_frames", 1), MAX_FRAMES)):
         picture.seek(frame)
         picture.load()
+        if None not in colours:
+            colours.add(_only_colour(picture))
+    if len(colours) != 1:
+        return ""
+    (colour,) = colours
+    if colour is None:
+        return ""
+    return "black" if max(colour) <= _BLACK else "of one colour"
+
+
+def _only_colour(picture: Image.Image) -> tuple[int, ...] | None:
+    if picture.width * picture.height <= 1:
+        return None
+    # Through RGB: a palette's indexes say nothing of colours, and transparency is none.
+    extrema = picture.convert("RGB").getextrema()
+    bands = [each for each in extrema if isinstance(each, tuple)]
+    if any(highest - lowest > _NOISE for lowest, highest in bands):
+        return None
+    return tuple(int(highest) for _lowest, highest in bands)
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:

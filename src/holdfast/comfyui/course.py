@@ -1,8 +1,9 @@
 """One job's way through the fleet: attempts, until its files are here or nothing helps.
 
-`plan` decides, `attempt` acts; this holds what has happened so far and does the
-waiting in between. A place is kept from one attempt to the next where the plan
-prefers the same server, so that no other job comes between and wipes its cache.
+`plan` decides, `attempt` acts, `repair` changes the workflow; this holds what
+has happened so far and does the waiting in between. A place is kept from one
+attempt to the next where the plan prefers the same server, so that no other
+job comes between and wipes its cache.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Callable
 
 from holdfast.comfyui import events
 from holdfast.comfyui.attempt import AttemptRun
-from holdfast.comfyui.delivery import AttemptError
+from holdfast.comfyui.delivery import AttemptError, throw_away
 from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
 from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.place import Place
 from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
+from holdfast.comfyui.repair import Repair
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.verdict import Patience
 from holdfast.errors import DeadlineExceededError, ErrorCategory
@@ -38,6 +40,7 @@ class Course:
         fleet: Fleet,
         turn: int,
         *,
+        repair: Repair,
         limits: Limits,
         patience: Patience,
         emit: Callable[[events.Event], None],
@@ -47,6 +50,7 @@ class Course:
         self.job = job
         self.attempts: list[Attempt] = []
         self._fleet = fleet
+        self._repair = repair
         self._limits = limits
         self._patience = patience
         self._emit = emit
@@ -67,22 +71,34 @@ class Course:
             BadInputError: the output folder cannot be written.
         """
         own = Deadline(math.inf) if self._deadline is None else Deadline.after(self._deadline)
+        whole = False
         try:
             with own:
-                return await _HELD_TO_ITS_DEADLINE.execute(self._to_the_end)
+                result = await _HELD_TO_ITS_DEADLINE.execute(self._to_the_end)
+            whole = True
         except ComfyUIError:
             raise
         except DeadlineExceededError:
             raise self._too_late() from None
+        finally:
+            if not whole:
+                throw_away(self._repair.form.files)  # half a delivery is none
+        return result
 
     async def _to_the_end(self) -> RunResult:
         try:
             while True:
-                place = self._place = self._place or await self._take_place()
+                place = self._place
+                if place is None:
+                    place = self._place = await self._take_place()
+                    await self._repair.arrive(place)
                 started = ambient.now()
                 files = await self._attempt(place, started)
-                if files is not None:
-                    return self._delivered(place, files, started)
+                if files is None:
+                    continue
+                self._made(place, files, started)
+                if self._repair.form.made:
+                    return self._delivered(place)
         finally:
             if self._place is not None:
                 self._fleet.release(self._place)
@@ -90,7 +106,7 @@ class Course:
     async def _take_place(self) -> Place:
         step = self._step
         found = await self._fleet.acquire(
-            self.job.key, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
+            self._repair.run().key, self._turn, avoid=step.avoid, never=step.never, wait=step.wait
         )
         if isinstance(found, Failure):
             raise self._most_telling(found).to_error(tuple(self.attempts))
@@ -99,29 +115,64 @@ class Course:
     async def _attempt(self, place: Place, started: float) -> tuple[OutputFile, ...] | None:
         run = AttemptRun(
             place,
-            self.job,
+            self._repair.run(),
             len(self.attempts) + 1,
             patience=self._patience,
             emit=self._emit,
             previews=self._previews,
         )
         try:
-            return await run.perform(self._step.remedy)
+            files = await run.perform(self._step.remedy)
         except AttemptError as error:
-            self._failed(place, error.failure, started)
-            return None
+            failure = error.failure
+        else:
+            if (found := self._suspicion(place, files)) is None:
+                return files
+            failure = found
+            throw_away(files)
         finally:
             self._notes += run.notes
+        paid = await self._repair.paid(place, failure, frozenset(run.begun), joined=run.joined)
+        await self._failed(place, failure, started, paid)
+        return None
 
-    def _failed(self, place: Place, failure: Failure, started: float) -> None:
-        self._failures.append(failure)
+    def _suspicion(self, place: Place, files: tuple[OutputFile, ...]) -> Failure | None:
+        suspects = [each for each in files if each.suspect]
+        if not suspects:
+            return None
+        if self._repair.may_reseed:
+            words = (
+                f"node {suspects[0].node_id} saved {suspects[0].filename}: {suspects[0].suspect}"
+            )
+            return Failure(
+                FailureKind.SUSPECT,
+                words,
+                place.name,
+                suspects[0].node_id,
+                category=ErrorCategory.WORKFLOW,
+            )
+        self._notes += [f"suspect: {each.filename}: {each.suspect}" for each in suspects]
+        return None
+
+    async def _failed(
+        self, place: Place, failure: Failure, started: float, paid: Failure | None
+    ) -> None:
         self._fleet.report(place, failure)
+        failure = paid or failure
+        self._failures.append(failure)
+        seconds = ambient.now() - started
+        situation = await self._repair.consider(place, self._failures)
         deadline = Deadline.current()
         left = None if deadline is None else deadline.remaining()
-        names, chance = self._fleet.names, ambient.chance()
-        step = next_step(self._failures, names, self._limits, chance, left)
+        step = next_step(
+            self._failures,
+            self._fleet.names,
+            self._limits,
+            ambient.chance(),
+            left=left,
+            situation=situation,
+        )
         number = len(self.attempts) + 1
-        seconds = ambient.now() - started
         self.attempts.append(Attempt(number, place.name, seconds, failure, step.words))
         final = isinstance(step, GiveUp)
         self._emit(
@@ -132,20 +183,28 @@ class Course:
         if isinstance(step, GiveUp):
             raise step.failure.to_error(tuple(self.attempts))
         self._step = step
+        if step.change:
+            self._repair.change(place)
         if step.prefer != place.name or not self._fleet.is_up(place):
             self._fleet.release(place)
             self._place = None
 
-    def _delivered(self, place: Place, files: tuple[OutputFile, ...], started: float) -> RunResult:
+    def _made(self, place: Place, files: tuple[OutputFile, ...], started: float) -> None:
         self._fleet.report(place, None)
-        now = ambient.now()
-        self.attempts.append(Attempt(len(self.attempts) + 1, place.name, now - started))
+        seconds = ambient.now() - started
+        self.attempts.append(Attempt(len(self.attempts) + 1, place.name, seconds, made=len(files)))
+        self._repair.delivered(place, files)
+        self._step = Again("the next part", prefer=place.name)
+
+    def _delivered(self, place: Place) -> RunResult:
+        form = self._repair.form
         return RunResult(
             self.job.prompt_id,
             place.name,
-            files,
+            form.files,
             tuple(self.attempts),
-            now - self._began,
+            ambient.now() - self._began,
+            degradations=form.losses,
             notes=tuple(dict.fromkeys(self._notes)),
         )
 

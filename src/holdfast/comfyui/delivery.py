@@ -7,6 +7,8 @@ has listed a file, and whether each of them could be fetched and decoded.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
 
 from holdfast.comfyui import outputs
 from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, node_name
@@ -14,6 +16,7 @@ from holdfast.comfyui.job import Job
 from holdfast.comfyui.replies import FileRef, HistoryEntry
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import AnswerError, Server, SilentError
+from holdfast.comfyui.suspicion import suspect
 from holdfast.errors import ErrorCategory
 
 FETCH_TRIES = 3
@@ -51,12 +54,16 @@ async def bring_home(
             file = await _fetch(server, job, ref, wanted)
             files.append(file)
     except BaseException:
-        # Half a delivery is none: the next attempt makes all of them again.
-        for each in files:
-            if each.path is not None:
-                each.path.unlink(missing_ok=True)
+        throw_away(files)  # half a delivery is none: the next attempt makes all of them again
         raise
     return tuple(files)
+
+
+def throw_away(files: Iterable[OutputFile]) -> None:
+    """Remove files that were brought home and are not delivered after all."""
+    for each in files:
+        if each.path is not None:
+            each.path.unlink(missing_ok=True)
 
 
 def _expected(
@@ -95,13 +102,16 @@ async def _fetch(server: Server, job: Job, ref: FileRef, wanted: list[FileRef]) 
     if len({each.node_id for each in wanted}) > 1:
         name += f"_{outputs.safe_name(ref.node_id, 20)}"
     same_node = [each for each in wanted if each.node_id == ref.node_id]
-    if len(same_node) > 1:
-        name += f"_{same_node.index(ref) + 1:02d}"
+    if len(same_node) > 1 or job.before is not None:
+        earlier = (job.before or {}).get(ref.node_id, 0)
+        name += f"_{earlier + same_node.index(ref) + 1:02d}"
     tried = 0
     while True:
         tried += 1
         try:
-            return await outputs.fetch(server, ref, job.folder, name, seconds=FETCH_SECONDS)
+            file = await outputs.fetch(server, ref, job.folder, name, seconds=FETCH_SECONDS)
+            why = suspect(job.workflow, ref.node_id, file.plain)
+            return replace(file, suspect=why) if why else file
         except outputs.OutputError as error:
             raise AttemptError(error.failure) from None
         except (SilentError, AnswerError):

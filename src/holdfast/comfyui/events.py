@@ -109,6 +109,31 @@ class ServerUp:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerRestarting:
+    """A server is restarted in the way its owner declared."""
+
+    server: str
+    reason: str
+    number: int
+    """Counted from 1 over this outage."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRestarted:
+    """A server that was restarted works again: it has passed its probe."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNotRestarted:
+    """A restart failed, or none helped."""
+
+    server: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """A submission of ours was taken back from a server, or could not be."""
 
@@ -132,5 +157,8 @@ Event = (
     | JobFailed
     | ServerDown
     | ServerUp
+    | ServerRestarting
+    | ServerRestarted
+    | ServerNotRestarted
     | Withdrawn
 )

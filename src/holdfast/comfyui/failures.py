@@ -10,10 +10,13 @@ gets the matching error::
     │   └── OutOfMemoryError       ... because memory ran out
     ├── RunInterruptedError        somebody else pressed stop
     ├── ServerDiedError            the server went away under the run
+    │   └── PoisonedJobError       ... again and again: this job is held to be the cause
+    ├── PaidRunError               a run that may have cost money failed; it was not run again
     ├── ServerStalledError         no progress and no answer, though the connection stands
     ├── JobLostError               the server forgot the job
     ├── OutputMissingError         'success', but without what should have been made
     ├── OutputDamagedError         the file made is truncated or not what it claims to be
+    ├── OutputSuspectError         the picture is black or of one colour, and such were refused
     ├── ServerUnreachableError     no server could be reached
     ├── NotComfyUIError            something answered that is not ComfyUI
     └── DeadlineError              the time allowed was used up
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +65,14 @@ class FailureKind(StrEnum):
     OUTPUT_MISSING = "output_missing"
     """A file was listed, and is gone."""
     OUTPUT_DAMAGED = "output_damaged"
+    SUSPECT = "suspect"
+    """A picture is black or of one colour where the workflow could not want that."""
+    POISONED = "poisoned"
+    """Server after server died under this job."""
+    PAID = "paid"
+    """A node that costs money may have run: it is not run again blindly."""
+    DEVICE_BROKEN = "device_broken"
+    """The server's graphics device is in a state that only a restart ends."""
     UNREACHABLE = "unreachable"
     NOT_COMFYUI = "not_comfyui"
     DEADLINE = "deadline"
@@ -161,11 +172,25 @@ class Failure:
         plain = re.sub(r"0x[0-9a-fA-F]+|\d+", "#", self.message)
         return (self.kind, self.node_id or "", self.exception_type, plain)
 
+    def poisonous(self, deaths: int) -> Failure:
+        """The same, held to be the job's own doing after so many servers."""
+        at = node_name(self.node_id, self.node_type)
+        words = f"{deaths} servers died or stalled under it, the last one at {at}: {self.message}"
+        return replace(self, kind=FailureKind.POISONED, message=words)
+
     def to_error(self, attempts: tuple[Attempt, ...] = ()) -> ComfyUIError:
         """The error that tells the caller about this failure."""
         return _ERRORS[self.kind](self, attempts)
 
 
+_DEVICE_BROKEN = re.compile(
+    r"illegal memory access|device-side assert|unspecified launch failure|misaligned address|"
+    r"illegal instruction was encountered|cuda error: (?:unknown error|launch failed)|"
+    r"cublas_status_(?:not_initialized|internal_error|execution_failed)|"
+    r"uncorrectable ecc error|gpu is lost|device kernel image is invalid",
+    re.IGNORECASE,
+)
+"""After these nothing works in the process any more; every later job fails as well."""
 _DISK_FULL = re.compile(r"errno 28|no space left|disk quota", re.IGNORECASE)
 _MODEL_DAMAGED = re.compile(
     r"deserializing header|incomplete metadata|could not detect model type|"
@@ -180,7 +205,10 @@ def from_fault(fault: NodeFault, server: str | None) -> Failure:
     where = node_name(fault.node_id, fault.node_type)
     evidence = f"{fault.exception_type} {fault.message}"
     kind, category, elsewhere = FailureKind.NODE_ERROR, ErrorCategory.WORKFLOW, False
-    if fault.out_of_memory:
+    if _DEVICE_BROKEN.search(evidence):
+        kind, category = FailureKind.DEVICE_BROKEN, ErrorCategory.SYSTEM
+        message = f"{where} broke the graphics device; the server must restart ({fault.words})"
+    elif fault.out_of_memory:
         kind, category = FailureKind.OUT_OF_MEMORY, ErrorCategory.MEMORY
         message = f"{where} ran out of memory ({fault.words})"
     elif _DISK_FULL.search(evidence):
@@ -265,6 +293,14 @@ class ServerDiedError(ComfyUIError):
     """The servers that ran this job went away under it."""
 
 
+class PoisonedJobError(ServerDiedError):
+    """Server after server died under this job: it is quarantined and not run again."""
+
+
+class PaidRunError(ComfyUIError):
+    """A run that may have cost money failed, and was not run again blindly."""
+
+
 class ServerStalledError(ComfyUIError):
     """No progress: the server's worker is dead, or the whole process is frozen."""
 
@@ -279,6 +315,10 @@ class OutputMissingError(ComfyUIError):
 
 class OutputDamagedError(ComfyUIError):
     """A file the server made is truncated or cannot be decoded."""
+
+
+class OutputSuspectError(ComfyUIError):
+    """A picture is black or of one colour, where the workflow could not want that."""
 
 
 class ServerUnreachableError(ComfyUIError):
@@ -306,6 +346,10 @@ _ERRORS: Mapping[FailureKind, type[ComfyUIError]] = {
     FailureKind.NOTHING_MADE: OutputMissingError,
     FailureKind.OUTPUT_MISSING: OutputMissingError,
     FailureKind.OUTPUT_DAMAGED: OutputDamagedError,
+    FailureKind.SUSPECT: OutputSuspectError,
+    FailureKind.POISONED: PoisonedJobError,
+    FailureKind.PAID: PaidRunError,
+    FailureKind.DEVICE_BROKEN: ServerDiedError,
     FailureKind.UNREACHABLE: ServerUnreachableError,
     FailureKind.NOT_COMFYUI: NotComfyUIError,
     FailureKind.DEADLINE: DeadlineError,

@@ -47,8 +47,17 @@ PROBE_SECONDS = 90.0
 INTRODUCTION_SECONDS = 0.25
 """How long the first jobs wait for all servers to answer once."""
 
-_AT_ONCE = frozenset({FailureKind.SERVER_DIED, FailureKind.UNREACHABLE, FailureKind.STALLED})
+_AT_ONCE = frozenset(
+    {
+        FailureKind.SERVER_DIED,
+        FailureKind.UNREACHABLE,
+        FailureKind.STALLED,
+        FailureKind.DEVICE_BROKEN,
+    }
+)
 """One such failure is proof enough."""
+_ILL = frozenset({FailureKind.STALLED, FailureKind.DEVICE_BROKEN})
+"""It answers, and does not work: it must show that it does."""
 _BY_COUNT = frozenset(
     {FailureKind.SERVER_ERROR, FailureKind.NEVER_ACCEPTED, FailureKind.NOT_COMFYUI}
 )
@@ -155,7 +164,7 @@ class Fleet:
         """Tell how an attempt on ``place`` went; the job's own failures are no fault of it."""
         kind = failure.kind if failure is not None else None
         if failure is not None and kind in _AT_ONCE:
-            place.suspect = place.suspect or kind is FailureKind.STALLED
+            place.suspect = place.suspect or kind in _ILL
             self._down(place, failure.message, at_once=True)
         elif failure is not None and kind in _BY_COUNT:
             self._down(place, failure.message, at_once=False)

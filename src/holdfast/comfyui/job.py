@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,9 @@ class Job:
     """What to call the files, safe for every system."""
     uploads: dict[tuple[str, str], Path] = field(default_factory=dict)
     """Local files to upload: (node id, input name) to path."""
+    before: Mapping[str, int] | None = None
+    """Files each node has made in earlier runs of this job, when one run was split into several;
+    None if it is made in one."""
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     """What this job is known by among ours; names, and even prompt ids, may come twice."""
 

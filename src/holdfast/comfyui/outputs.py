@@ -203,6 +203,7 @@ def _finish(
         media_type=checked.media_type,
         width=checked.width,
         height=checked.height,
+        plain=checked.plain,
         path=path,
         data=data,
     )

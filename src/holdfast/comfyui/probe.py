@@ -56,7 +56,8 @@ async def examine(
     Raises:
         ServerCallError: the server could not be asked.
     """
-    if not place.known:
+    if not place.known or place.suspect:
+        # With a broken device this is where a server fails, though all else answers.
         await place.server.system_stats()
     queue = await place.server.queue()
     for token, left in list(place.leftovers.items()):

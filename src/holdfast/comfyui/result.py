@@ -22,6 +22,8 @@ class Attempt:
     """Why it came to nothing; None for the one that delivered."""
     recovery: str = ""
     """What was done about the failure, in words."""
+    made: int = 0
+    """Files it brought home. A run that had to be split is delivered by several attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class OutputFile:
     """Pixels, for pictures."""
     height: int | None = None
     """Pixels, for pictures."""
+    plain: str = ""
+    """``black`` or ``of one colour`` if every pixel of a picture is alike."""
+    suspect: str = ""
+    """Why the picture may not be what was wanted, in words; empty if nothing speaks for it."""
     path: Path | None = None
     """Where it lies, if an output folder was given."""
     data: bytes | None = field(default=None, repr=False)
@@ -87,6 +93,11 @@ class RunResult:
     """What was changed in the workflow to get a result; empty if nothing."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing, such as a node that was made to run again."""
+
+    @property
+    def suspects(self) -> tuple[OutputFile, ...]:
+        """The files that may not be what was wanted; each says why."""
+        return tuple(each for each in self.files if each.suspect)
 
     @property
     def images(self) -> tuple[OutputFile, ...]:

@@ -52,6 +52,10 @@ RERUN_INPUT = "holdfast_rerun"
 """An input no node knows. The server drops it, but its cache key changes, so the node runs."""
 
 
+class PageFormatError(BadInputError):
+    """A workflow in the web page's own format, which cannot be read without a server's classes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """A graph in ComfyUI's API format, with a name to call its pictures by."""
@@ -158,7 +162,7 @@ class Workflow:
         if isinstance(loaded, dict) and isinstance(loaded.get("prompt"), dict):
             loaded = loaded["prompt"]
         if is_page(loaded):
-            raise BadInputError(
+            raise PageFormatError(
                 f"{source}: this is the web page's own format; to read it, Holdfast must know the "
                 "server's node classes: give object_info= (on the command line --object-info FILE "
                 "or --server URL), or export it in API format (in ComfyUI: Workflow > Export (API))"

@@ -13,6 +13,7 @@ from holdfast.comfyui import (
     FailureKind,
     Limits,
     OutOfMemoryError,
+    PoisonedJobError,
     ServerUnreachableError,
     WorkflowRejectedError,
     events,
@@ -250,13 +251,14 @@ class Ears(GracefulDegradation):
 
 async def test_the_service_hears_how_each_call_went_but_not_of_wrong_input():
     service = Ears()
-    with server("sd15", vram_bytes=4 * GIB) as one:
+    with server("sd15") as one, server("sd15", vram_bytes=GIB) as small:
         async with engine(one, family="sd15", degradation=service) as images:
             await images.generate("a", **SMALL)
-            with pytest.raises(OutOfMemoryError):
-                await images.generate("a", batch=64, width=2048, height=2048, strict=True)
             with pytest.raises(BadInputError):
                 await images.generate("a", width=301, strict=True)
+        async with engine(small, family="sd15", degradation=service) as images:
+            with pytest.raises(OutOfMemoryError):
+                await images.generate("a", strict=True, **SMALL)
     assert service.heard == [True, False]
 
 
@@ -266,25 +268,25 @@ async def test_an_outer_deadline_holds_too():
             await images.generate("a")
 
 
-async def test_a_job_that_servers_die_of_is_asked_for_less():
-    fault = Fault("die", node="KSampler", restart=0.3)
+async def test_a_job_that_servers_die_of_kills_no_more_of_them_on_lower_rungs():
+    fault = Fault("die", node="KSampler", restart=0.3, times=0)
     with server("sdxl", "sd15", faults=(fault,)) as one:
         async with engine(one, family="sdxl", limits=Limits(deaths=1)) as images:
-            made = await images.generate("a", **SMALL)
-    assert made.rung == "standard"
-    assert kinds(made) == [FailureKind.SERVER_DIED]
+            with pytest.raises(PoisonedJobError):
+                await images.generate("a", **SMALL)
+        assert len(one.fired) == 1
 
 
-async def test_a_size_that_does_not_fit_falls_to_one_that_does_in_the_same_family():
+async def test_a_size_that_does_not_fit_is_made_smaller_by_the_run_itself_before_a_rung_is_left():
     fault = Fault("out_of_memory", above=700_000, times=0)
     with server("sdxl", "sd15", faults=(fault,)) as one:
         async with engine(one, family="sdxl") as images:
             made = await images.generate("a", width=1216, height=832, steps=2)
-    assert (made.family, made.rung) == ("sdxl", "standard")
-    width, height = made.image.size
-    assert width * height <= 768 * 768
-    assert width / height == pytest.approx(1216 / 832, rel=0.05)
-    assert f"1216 x 832 pixels became {width} x {height}" in made.degradations[-1]
+            with pytest.raises(OutOfMemoryError):
+                await images.generate("a", width=1216, height=832, steps=2, strict=True)
+    assert (made.family, made.rung) == ("sdxl", "quality")
+    assert made.image.width * made.image.height <= 700_000
+    assert made.degradations
 
 
 async def test_wrong_input_falls_nowhere():

@@ -2,7 +2,8 @@
 
 A rung fails when no server has what it takes, or when the run itself ends in a
 way that less of everything may get around. What no rung cures (wrong input, no
-server, the deadline, somebody who presses stop) ends the climb as it is.
+server, the deadline, somebody who presses stop, servers that die of it) ends the
+climb as it is.
 """
 
 from __future__ import annotations
@@ -36,13 +37,9 @@ FALLS = frozenset(
         FailureKind.OUT_OF_MEMORY,
         FailureKind.NODE_ERROR,
         FailureKind.NOTHING_MADE,
-        FailureKind.SERVER_DIED,
-        FailureKind.STALLED,
     }
 )
-"""Ends of a run that a lower rung may get around: too big, too slow, too new for the servers."""
-
-_DYING = frozenset({FailureKind.SERVER_DIED, FailureKind.STALLED})
+"""Ends of a run that a lower rung may get around: too big, or too new for the servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,7 @@ class Climb:
         except ComfyUIError as error:
             self._keep(error.attempts)
             self.falls.append(f"{rung.name} ({rung.family}): {error.failure.message}")
-            if error.failure.kind is FailureKind.REJECTED or error.failure.kind in _DYING:
+            if error.failure.kind is FailureKind.REJECTED:
                 self._stock.forget()  # what was known of the servers is no longer so
             raise
 
@@ -197,6 +194,7 @@ class Climb:
             output_dir=orders.output_dir,
             deadline=None if left == float("inf") else left,
             files=_uploads(workflow, orders.picture),
+            strict=orders.strict,
         )
         self._keep(result.attempts)
         return Arrival(plan, workflow, result)
@@ -224,10 +222,7 @@ def _uploads(workflow: Workflow, picture: Path | None) -> dict[str, Path]:
 
 
 def _no_rung_cures(error: BaseException) -> bool:
-    if not isinstance(error, ComfyUIError) or error.failure.kind not in FALLS:
-        return True
-    # A server that died under no node of ours died of something else.
-    return error.failure.kind in _DYING and error.failure.node_id is None
+    return not (isinstance(error, ComfyUIError) and error.failure.kind in FALLS)
 
 
 def _most_telling(errors: Mapping[str, BaseException]) -> Exception:

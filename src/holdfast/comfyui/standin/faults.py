@@ -42,12 +42,13 @@ AT_NODE = frozenset(
         "out_of_memory",
         "huge_error",
         "empty_error",
+        "broken_device",
     }
 )
 """What strikes a running node, at its start or at one of its steps."""
 
 AT_REQUEST = frozenset({"lost_response", "http_error", "slow"})
-AT_SAVE = frozenset({"missing_file", "truncated_file", "disk_full"})
+AT_SAVE = frozenset({"missing_file", "truncated_file", "black_picture", "disk_full"})
 STANDING = frozenset({"missing_model", "missing_node", "corrupt_model"})
 
 KINDS = WHOLE_PROCESS | AT_NODE | AT_REQUEST | AT_SAVE | STANDING

@@ -32,7 +32,7 @@ from holdfast.comfyui.standin.disk import Disk
 from holdfast.comfyui.standin.executor import Executor
 from holdfast.comfyui.standin.faults import Fault
 from holdfast.comfyui.standin.jobs import Jobs
-from holdfast.comfyui.standin.memory import GraphicsMemory
+from holdfast.comfyui.standin.memory import GraphicsMemory, device_error
 from holdfast.comfyui.standin.node import NodeClass
 from holdfast.comfyui.standin.pulse import Pulse
 from holdfast.comfyui.standin.routes import application
@@ -166,7 +166,13 @@ class Life:
         return list(self._lines)
 
     def system_stats(self) -> dict[str, Any]:
-        """Tell of the machine this server claims to run on."""
+        """Tell of the machine this server claims to run on.
+
+        Raises:
+            NodeError: the device is broken; the real server cannot ask it then, and answers 500.
+        """
+        if self.memory.broken:
+            raise device_error()
         total, free = self.memory.total, self.memory.free
         cuda = self.config.device == "cuda"
         ram = 64 * GIB if cuda else total

@@ -149,6 +149,18 @@ def cuda_out_of_memory(size: int, *, total: int, free: int) -> NodeError:
     )
 
 
+def device_error() -> NodeError:
+    """Make the error of a device after which nothing works in the process any more."""
+    return NodeError(
+        "torch.AcceleratorError",
+        "CUDA error: an illegal memory access was encountered\n"
+        "CUDA kernel errors might be asynchronously reported at some other API call, so the "
+        "stacktrace below might be incorrect.\n"
+        "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+        "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n",
+    )
+
+
 def _amount(size: int) -> str:
     if size >= GIB:
         return f"{size / GIB:.2f} GiB"
@@ -178,6 +190,8 @@ class GraphicsMemory:
             raise ValueError(f"need total_bytes > 0, got {total_bytes}")
         self.kind = kind
         self.total = total_bytes
+        self.broken = False
+        """Whether every use of the device fails from now on, as after an illegal access."""
         self._runtime = round(total_bytes * RUNTIME_SHARE) if kind == "cuda" else 0
         self._sizes = dict(sizes or {})
         self._resident: dict[str, int] = {}  # oldest use first
@@ -239,6 +253,8 @@ class GraphicsMemory:
             self._make_room(size, keep=keep)
 
     def _make_room(self, size: int, *, keep: frozenset[str]) -> None:
+        if self.broken:
+            raise device_error()
         kept = sum(held for name, held in self._resident.items() if name in keep)
         if size > self.total - self._runtime - kept:
             raise self._out_of_memory(size)

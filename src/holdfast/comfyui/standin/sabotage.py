@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from holdfast.comfyui.standin.faults import WHOLE_PROCESS, Fault
-from holdfast.comfyui.standin.memory import cpu_out_of_memory, cuda_out_of_memory
+from holdfast.comfyui.standin.memory import cpu_out_of_memory, cuda_out_of_memory, device_error
 from holdfast.comfyui.standin.node import Blocked, NodeError
 from holdfast.comfyui.standin.script import Point
 
@@ -57,6 +59,8 @@ class Sabotage:
         for fault in self._faults("after_save", path.name):
             if fault.kind == "missing_file":
                 path.unlink(missing_ok=True)
+            elif fault.kind == "black_picture":
+                _blacken(path)
             elif path.is_file():
                 os.truncate(path, path.stat().st_size // 2)
 
@@ -88,6 +92,9 @@ class Sabotage:
         words = fault.message
         if fault.kind == "block":
             return Blocked(*([] if words is None else [words]))
+        if fault.kind == "broken_device":
+            self._life.memory.broken = True
+            return device_error()
         if fault.kind == "empty_error":
             return NodeError(fault.exception_type, "")
         if fault.kind == "huge_error":
@@ -101,6 +108,14 @@ class Sabotage:
                 error = cuda_out_of_memory(ASKED_FOR, total=memory.total, free=free)
             return NodeError(error.exception_type, error.message if words is None else words)
         return NodeError(fault.exception_type, words or f"{self._node} failed on purpose")
+
+
+def _blacken(path: Path) -> None:
+    if path.suffix.lower() not in {".png", ".webp"}:
+        return
+    with Image.open(path) as picture:
+        size, form = picture.size, picture.format
+    Image.new("RGB", size).save(path, form)
 
 
 def pixels_of(inputs: Mapping[str, Any]) -> int:

@@ -42,7 +42,9 @@ def _content(latent: Latent) -> Pixels:
     painted = np.empty(shape, np.float32)
     for index in range(latent.pictures):
         item, frame = divmod(index, latent.frames)
-        painted[index] = paint(latent.recipe, latent.width, latent.height, frame=frame, item=item)
+        painted[index] = paint(
+            latent.recipe, latent.width, latent.height, frame=frame, item=latent.first + item
+        )
     if latent.share < 1:
         share = np.float32(latent.share)
         painted *= share

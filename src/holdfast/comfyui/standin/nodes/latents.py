@@ -6,6 +6,7 @@ sides to whole cells, frames to ``stride * n + 1``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from holdfast.comfyui.standin.node import NodeClass, NodeContext, NodeError, NodeOutput
@@ -87,12 +88,32 @@ def latent_upscale_by(
     return NodeOutput((_resized(samples, *(count * samples.cell for count in cells)),))
 
 
+def latent_from_batch(
+    _context: NodeContext, *, samples: Latent, batch_index: int, length: int
+) -> NodeOutput:
+    """Cut some items out of a batch; each keeps its place, and with it its noise."""
+    start = min(samples.batch - 1, batch_index)
+    count = min(samples.batch - start, length)
+    pixels = samples.pixels
+    if pixels is not None:
+        pixels = pixels[start * samples.frames : (start + count) * samples.frames]
+    under = samples.under
+    if under is not None:
+        (under,) = latent_from_batch(
+            _context, samples=under, batch_index=batch_index, length=length
+        ).values
+    return NodeOutput(
+        (replace(samples, batch=count, first=samples.first + start, pixels=pixels, under=under),)
+    )
+
+
 def _resized(latent: Latent, width: int, height: int, *, cropped: bool = False) -> Latent:
     return Latent(
         width=width // latent.cell * latent.cell,
         height=height // latent.cell * latent.cell,
         frames=latent.frames,
         batch=latent.batch,
+        first=latent.first,
         cell=latent.cell,
         stride=latent.stride,
         leftover=latent.leftover,
@@ -154,6 +175,18 @@ NODES: Final = (
         display_name="EmptyHunyuanLatentVideo",
         category="latent/video",
         python_module="comfy_extras.nodes_hunyuan",
+    ),
+    NodeClass(
+        name="LatentFromBatch",
+        run=latent_from_batch,
+        required={
+            "samples": ("LATENT",),
+            "batch_index": integer(0, 0, 63),
+            "length": integer(1, 1, 64),
+        },
+        outputs=("LATENT",),
+        display_name="Latent From Batch",
+        category="latent/batch",
     ),
     NodeClass(
         name="LatentUpscale",

@@ -101,6 +101,8 @@ class Latent:
     frames: int = 1
     """Frames of each item, as they will be decoded."""
     batch: int = 1
+    first: int = 0
+    """Which item of the batch it was cut from its first item was: noise goes by that place."""
     cell: int = 8
     """Pixels in the side of one latent cell."""
     stride: int = 1

@@ -1,0 +1,100 @@
+"""What once ran out of memory, and what it then took to fit: so the next job starts there.
+
+A lesson belongs to a server, the models a workflow loads, and its size. It
+holds for everything at least as large; something smaller is tried as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from holdfast.comfyui.workflow import Workflow, is_link
+
+MOST = 2_000
+"""Lessons kept; the one used longest ago goes first."""
+
+_SIZES = ("width", "height", "batch_size", "length", "frames", "num_frames", "video_frames")
+_MODEL_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
+
+Key = tuple[str, frozenset[str]]
+"""A server and the models loaded there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Work of some size fitted only after some changes."""
+
+    size: float
+    """The least size that was seen to need them."""
+    fits: float
+    """The largest single run that was seen to fit then."""
+    names: frozenset[str]
+    """The kinds of changes."""
+    at: str = ""
+    """The class of the node that ran out of memory."""
+
+
+class Lessons:
+    """Lessons by server and models. Not safe across threads."""
+
+    def __init__(self) -> None:
+        self._learned: OrderedDict[Key, Lesson] = OrderedDict()
+
+    def learn(
+        self, server: str, workflow: Workflow, names: frozenset[str], fits: float, *, at: str = ""
+    ) -> None:
+        """``workflow``, as it was given, fitted into ``server`` with these changes.
+
+        Args:
+            server: where.
+            workflow: as it was given.
+            names: the kinds of changes.
+            fits: the size of the largest run that was made of it.
+            at: the class of the node that ran out of memory.
+        """
+        key = (server, models_of(workflow))
+        known = self._learned.pop(key, None)
+        size = size_of(workflow)
+        if known is not None and known.names == names:
+            size = min(size, known.size)
+        self._learned[key] = Lesson(size, fits, names, at)
+        while len(self._learned) > MOST:
+            self._learned.popitem(last=False)
+
+    def recall(self, server: str, workflow: Workflow) -> Lesson | None:
+        """What to start with on this server; None if nothing speaks for changes."""
+        key = (server, models_of(workflow))
+        known = self._learned.get(key)
+        if known is None or size_of(workflow) < known.size:
+            return None
+        self._learned.move_to_end(key)
+        return known
+
+
+def models_of(workflow: Workflow) -> frozenset[str]:
+    """The model files a workflow names."""
+    return frozenset(
+        value
+        for node in workflow.graph.values()
+        for value in node["inputs"].values()
+        if isinstance(value, str) and value.lower().endswith(_MODEL_ENDINGS)
+    )
+
+
+def size_of(workflow: Workflow) -> float:
+    """How large the work is: pixels of all frames and pictures, of the largest node of it."""
+    largest = 1.0
+    for node in workflow.graph.values():
+        sizes = [node["inputs"].get(name) for name in _SIZES]
+        numbers = [
+            float(value)
+            for value in sizes
+            if isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and not is_link(value)
+            and 0 < value < 1e9
+        ]
+        largest = max(largest, math.prod(numbers))
+    return largest
