@@ -136,3 +136,10 @@ def test_models_that_are_none_are_refused(given):
 def test_a_role_nobody_has_is_refused_with_those_there_are():
     with pytest.raises(BadInputError, match="sdxl knows checkpoint"):
         check_roles({"refiner": ("a",)}, [SDXL])
+
+
+def test_a_lora_is_called_as_the_server_calls_it():
+    stock = {"one": catalog(checkpoints=["sd15.ckpt"], loras=["sub\\style.safetensors"])}
+    choice = chosen(SD15, stock, loras=(Lora("sub/style.safetensors", 0.5),))
+    assert choice.settings.loras == (Lora("sub\\style.safetensors", 0.5),)
+    assert choice.files["lora 1"] == "sub\\style.safetensors"

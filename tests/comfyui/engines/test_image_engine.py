@@ -11,7 +11,9 @@ from PIL import Image
 from holdfast.comfyui import (
     DeadlineError,
     FailureKind,
+    Limits,
     OutOfMemoryError,
+    PoisonedJobError,
     ServerUnreachableError,
     WorkflowRejectedError,
     events,
@@ -20,6 +22,7 @@ from holdfast.comfyui.engines import ImageEngine, Rung
 from holdfast.comfyui.standin import Fault
 from holdfast.comfyui.standin.config import GIB
 from holdfast.errors import BadInputError, ErrorCategory
+from holdfast.policies.scope import Deadline
 from holdfast.system.degradation import GracefulDegradation
 from tests.comfyui.engines.fleet import FAST, files_of, server
 
@@ -232,6 +235,58 @@ async def test_a_degraded_service_begins_lower_says_so_and_hears_how_it_went():
     assert made.rung == "basic"
     assert "begun at rung basic: the service is at level minimal" in made.degradations
     assert (exact.rung, exact.degradations) == ("quality", ())
+
+
+class Ears(GracefulDegradation):
+    """A service that remembers what it heard."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def observe_call(self, ok, seconds=None, scope=None):
+        self.heard.append(ok)
+        return super().observe_call(ok, seconds, scope)
+
+
+async def test_the_service_hears_how_each_call_went_but_not_of_wrong_input():
+    service = Ears()
+    with server("sd15") as one, server("sd15", vram_bytes=GIB) as small:
+        async with engine(one, family="sd15", degradation=service) as images:
+            await images.generate("a", **SMALL)
+            with pytest.raises(BadInputError):
+                await images.generate("a", width=301, strict=True)
+        async with engine(small, family="sd15", degradation=service) as images:
+            with pytest.raises(OutOfMemoryError):
+                await images.generate("a", strict=True, **SMALL)
+    assert service.heard == [True, False]
+
+
+async def test_an_outer_deadline_holds_too():
+    async with ImageEngine("http://127.0.0.1:9", **(FAST | {"reach_seconds": 60.0})) as images:
+        with Deadline.after(0.2), pytest.raises(DeadlineError):
+            await images.generate("a")
+
+
+async def test_a_job_that_servers_die_of_kills_no_more_of_them_on_lower_rungs():
+    fault = Fault("die", node="KSampler", restart=0.3, times=0)
+    with server("sdxl", "sd15", faults=(fault,)) as one:
+        async with engine(one, family="sdxl", limits=Limits(deaths=1)) as images:
+            with pytest.raises(PoisonedJobError):
+                await images.generate("a", **SMALL)
+        assert len(one.fired) == 1
+
+
+async def test_a_size_that_does_not_fit_is_made_smaller_by_the_run_itself_before_a_rung_is_left():
+    fault = Fault("out_of_memory", above=700_000, times=0)
+    with server("sdxl", "sd15", faults=(fault,)) as one:
+        async with engine(one, family="sdxl") as images:
+            made = await images.generate("a", width=1216, height=832, steps=2)
+            with pytest.raises(OutOfMemoryError):
+                await images.generate("a", width=1216, height=832, steps=2, strict=True)
+    assert (made.family, made.rung) == ("sdxl", "quality")
+    assert made.image.width * made.image.height <= 700_000
+    assert made.degradations
 
 
 async def test_wrong_input_falls_nowhere():

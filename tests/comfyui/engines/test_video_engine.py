@@ -7,7 +7,6 @@ from PIL import Image
 
 from holdfast.comfyui import FailureKind, WorkflowRejectedError
 from holdfast.comfyui.engines import VideoEngine
-from holdfast.comfyui.standin import Fault
 from holdfast.errors import BadInputError
 from tests.comfyui.engines.fleet import FAST, server
 
@@ -72,15 +71,15 @@ async def test_seconds_and_fps_make_frames():
 
 
 async def test_a_clip_falls_down_its_ladder():
-    fault = Fault("out_of_memory", node="KSampler", times=6)
-    with server("wan2.2-5b", "wan2.1-1.3b", faults=(fault,)) as one:
+    broken = frozenset({"wan2.2_ti2v_5B_fp16.safetensors"})
+    with server("wan2.2-5b", "wan2.1-1.3b", corrupt_models=broken) as one:
         async with engine(one, family="wan2.2") as clips:
             made = await clips.generate("a", frames=41, **SMALL)
     assert (made.recipe, made.rung, made.frames) == ("wan2.1-1.3b", "basic", 33)
     assert made.degradations[0].startswith("quality (wan2.2): ")
     assert any("41 became 33" in each for each in made.degradations)
     kinds = {each.failure.kind for each in made.attempts if each.failure}
-    assert kinds == {FailureKind.OUT_OF_MEMORY}
+    assert kinds == {FailureKind.NODE_ERROR}
 
 
 async def test_the_best_family_there_is_is_taken():

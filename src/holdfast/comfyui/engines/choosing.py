@@ -11,7 +11,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.comfyui.catalog import Catalog
@@ -31,7 +31,9 @@ class Choice:
     """What a recipe is run with."""
 
     files: Mapping[str, str]
-    """By role, as the servers call them."""
+    """By role, as the servers call them; LoRAs too."""
+    settings: Settings
+    """As given, but for the LoRAs' names, which are the servers' own."""
     servers: tuple[str, ...]
     """Those that have all of it."""
 
@@ -107,17 +109,25 @@ def choose(
             offers[server] = found
     if not offers:
         return tuple(lacks)
-    return _most_common(offers)
+    files = _most_common(offers)
+    servers = tuple(server for server, listed in offers.items() if files in listed)
+    loras = tuple(
+        replace(lora, name=files[_lora_role(number)]) for number, lora in enumerate(settings.loras)
+    )
+    return Choice(files, replace(settings, loras=loras), servers)
 
 
-def _most_common(offers: Mapping[str, list[dict[str, str]]]) -> Choice:
+def _lora_role(number: int) -> str:
+    return f"lora {number + 1}"
+
+
+def _most_common(offers: Mapping[str, list[dict[str, str]]]) -> dict[str, str]:
     sets = [(rank, each) for listed in offers.values() for rank, each in enumerate(listed)]
 
     def worth(ranked: tuple[int, dict[str, str]]) -> tuple[int, int]:
         return -sum(ranked[1] in listed for listed in offers.values()), ranked[0]
 
-    files = min(sets, key=worth)[1]
-    return Choice(files, tuple(server for server, listed in offers.items() if files in listed))
+    return min(sets, key=worth)[1]
 
 
 def _offers(
@@ -138,15 +148,18 @@ def _offers(
     for role in recipe.roles:
         names = listed(catalog, role.loader, role.input)
         wanted = declared.get(role.name)
-        fitting = role.preferred(names) if wanted is None else _given(wanted, names)
+        fitting = role.preferred(names) if wanted is None else given_names(wanted, names)
         if not fitting:
             return _missing(role, wanted, names)
         by_role.append(fitting)
-    for lora in settings.loras:
-        names = listed(catalog, "LoraLoader", "lora_name")
-        if lora.name not in names:
-            return f"no LoRA {lora.name!r} in models/loras{_near(lora.name, names)}"
     keys = [role.name for role in recipe.roles]
+    for number, lora in enumerate(settings.loras):
+        names = listed(catalog, "LoraLoader", "lora_name")
+        fitting = given_names((lora.name,), names)
+        if not fitting:
+            return f"no LoRA {lora.name!r} in models/loras{_near(lora.name, names)}"
+        by_role.append(fitting)
+        keys.append(_lora_role(number))
     # Like a clock: the first role's choice is kept longest.
     sets = itertools.islice(itertools.product(*by_role), _MOST_SETS)
     return [dict(zip(keys, each, strict=True)) for each in sets]
@@ -171,7 +184,8 @@ def listed(catalog: Catalog, loader: str, name: str) -> list[str]:
     return [each for each in (spec.choices if spec else None) or () if isinstance(each, str)]
 
 
-def _given(wanted: tuple[str, ...], names: Sequence[str]) -> list[str]:
+def given_names(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Of the names a server has those that were asked for, whichever way folders are parted."""
     found = []
     for want in wanted:
         exact = [each for each in names if each == want]

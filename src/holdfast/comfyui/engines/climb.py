@@ -2,7 +2,8 @@
 
 A rung fails when no server has what it takes, or when the run itself ends in a
 way that less of everything may get around. What no rung cures (wrong input, no
-server, the deadline, somebody who presses stop) ends the climb as it is.
+server, the deadline, somebody who presses stop, servers that die of it) ends the
+climb as it is.
 """
 
 from __future__ import annotations
@@ -36,11 +37,9 @@ FALLS = frozenset(
         FailureKind.OUT_OF_MEMORY,
         FailureKind.NODE_ERROR,
         FailureKind.NOTHING_MADE,
-        FailureKind.SERVER_DIED,
-        FailureKind.STALLED,
     }
 )
-"""Ends of a run that a lower rung may get around: too big, too slow, too new for the servers."""
+"""Ends of a run that a lower rung may get around: too big, or too new for the servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class Climb:
         if isinstance(error, ComfyUIError):
             failure = error.failure
             if len(self.falls) > 1:
-                words = f"{failure.message} (every rung failed: {'; '.join(self.falls)})"
+                words = f"{failure.message} (tried: {'; '.join(self.falls)})"
                 failure = replace(failure, message=words)
             raise failure.to_error(tuple(self.attempts)) from error
         raise error
@@ -165,7 +164,7 @@ class Climb:
             self._keep(error.attempts)
             self.falls.append(f"{rung.name} ({rung.family}): {error.failure.message}")
             if error.failure.kind is FailureKind.REJECTED:
-                self._stock.forget()
+                self._stock.forget()  # what was known of the servers is no longer so
             raise
 
     async def _plan(self, rung: Rung) -> Plan:
@@ -186,7 +185,7 @@ class Climb:
 
     async def _run(self, plan: Plan) -> Arrival:
         orders = self._orders
-        workflow = plan.recipe.build(plan.settled.settings, plan.choice.files)
+        workflow = plan.recipe.build(plan.choice.settings, plan.choice.files)
         orders.began(workflow)
         left = self._left()
         result = await self._comfy.run(
@@ -195,6 +194,7 @@ class Climb:
             output_dir=orders.output_dir,
             deadline=None if left == float("inf") else left,
             files=_uploads(workflow, orders.picture),
+            strict=orders.strict,
         )
         self._keep(result.attempts)
         return Arrival(plan, workflow, result)

@@ -27,6 +27,7 @@ from holdfast.comfyui.engines.stock import Stock
 from holdfast.comfyui.engines.wish import MOST_SEED, Wish, number
 from holdfast.comfyui.failures import ComfyUIError, Failure
 from holdfast.errors import BadInputError
+from holdfast.policies.scope import Deadline
 from holdfast.ports import ambient
 from holdfast.system.degradation import GracefulDegradation
 
@@ -65,7 +66,7 @@ class Delivery:
         plan, result = self.arrival.plan, self.arrival.result
         return {
             "files": result.files,
-            "seed": plan.settled.settings.seed,
+            "seed": plan.choice.settings.seed,
             "family": plan.recipe.family,
             "recipe": plan.recipe.name,
             "rung": plan.rung.name,
@@ -153,7 +154,9 @@ class Engine:
             raise RuntimeError(f"use {what} as a context: async with {what}(...) as engine")
         number("deadline", bounds.deadline, 0.001, 1e9)
         began = ambient.now()
-        until = math.inf if bounds.deadline is None else began + bounds.deadline
+        outer = Deadline.current()
+        left = math.inf if outer is None else outer.remaining()
+        until = began + min(left, math.inf if bounds.deadline is None else bounds.deadline)
         with contextlib.ExitStack() as stack:
             start: Start | None = None
             if image is not None:

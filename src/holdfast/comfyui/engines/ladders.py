@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast.comfyui.engines.recipes import family_of, recipes_of
-from holdfast.comfyui.engines.wish import number, text, whole
+from holdfast.comfyui.engines.wish import text, whole
 from holdfast.errors import BadInputError
 from holdfast.system.degradation.grades import DegradationLevel
 
@@ -42,7 +42,7 @@ class Rung:
         text("ladder.family", self.family)
         whole("ladder.pixels", self.pixels, 64 * 64, 2**28)
         whole("ladder.steps", self.steps, 1, 10_000)
-        number("ladder.frames", self.frames, 1, 16_384)
+        whole("ladder.frames", self.frames, 1, 16_384)
         if self.weights not in PRECISIONS:
             raise BadInputError(
                 f"ladder.weights must be one of {', '.join(PRECISIONS)}, got {self.weights!r:.100}"

@@ -57,6 +57,7 @@ class Made:
 
         Raises:
             BadInputError: the folder cannot be written.
+            OSError: a file was moved or deleted since.
         """
         prepared = prepare_folder(Path(folder))
         return [_copy(each, prepared) for each in self.files]
@@ -105,12 +106,12 @@ class VideoResult(Made):
 
 
 def _copy(file: OutputFile, folder: Path) -> Path:
-    name = Path(file.filename)
+    name, content = Path(file.filename), file.bytes
     for number in range(1, MOST_COPIES):
         path = folder / (name.name if number == 1 else f"{name.stem}-{number}{name.suffix}")
         try:
             with path.open("xb") as target:
-                target.write(file.bytes)
+                target.write(content)
         except FileExistsError:
             continue
         except OSError as error:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 
 from holdfast.comfyui.catalog import Catalog
-from holdfast.comfyui.engines.choosing import listed
+from holdfast.comfyui.engines.choosing import given_names, listed
 from holdfast.comfyui.engines.wish import Wish
 from holdfast.comfyui.failures import Failure, FailureKind
 from holdfast.errors import BadInputError, ErrorCategory
@@ -26,7 +26,7 @@ def check_names(wish: Wish, catalogs: Mapping[str, Catalog]) -> None:
             raise BadInputError(f"{field} is {name!r}; servers know {', '.join(known)}")
     known = _everywhere(catalogs, "LoraLoader", "lora_name")
     for lora in wish.loras:
-        if lora.name not in known:
+        if not given_names((lora.name,), list(known)):
             close = difflib.get_close_matches(lora.name, known, n=3, cutoff=0.4)
             near = f"; near it: {', '.join(close)}" if close else ""
             raise Failure(

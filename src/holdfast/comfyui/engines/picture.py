@@ -24,6 +24,10 @@ _TURNED = frozenset({5, 6, 7, 8})
 """Orientations in which width and height change places, as they do when a server reads them."""
 
 
+_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+"""What goes into a PNG as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """A picture that lies on this machine as a file."""
@@ -54,7 +58,8 @@ def at_hand(given: Any) -> Iterator[Start]:
             _size(len(given), io.BytesIO(given))
             path.write_bytes(given)
         elif isinstance(given, Image.Image):
-            given.save(path, "PNG")
+            plain = given if given.mode in _MODES else given.convert("RGB")
+            plain.save(path, "PNG")
         else:
             what = type(given).__name__
             raise BadInputError(f"image must be a path, bytes or a Pillow image, got {what}")

@@ -118,7 +118,7 @@ class VideoEngine(Engine):
         }
         bounds = Bounds(name, output_dir, deadline, strict, on_progress, on_preview)
         made = await self._make(wanted, image, bounds)
-        settings = made.arrival.plan.settled.settings
+        settings = made.arrival.plan.choice.settings
         return VideoResult(**made.told(), frames=settings.frames, fps=settings.fps)
 
     async def generate_many(
