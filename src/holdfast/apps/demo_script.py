@@ -6,8 +6,10 @@ from holdfast.comfyui import FailureKind
 from holdfast.comfyui.standin.faults import Fault
 
 ALPHA = (
-    Fault("lost_response", post=1),
-    Fault("missing_node", node="ImageSharpen", post=2),
+    # The first job goes here, a portrait: a pool soon knows who lacks what, and asks no more.
+    Fault("missing_model", model="style.safetensors"),
+    Fault("lost_response", post=2),
+    Fault("missing_node", node="ImageSharpen", post=3),
     Fault("raise", job=2, node="KSampler", step=3, message="CUDA error: unspecified failure"),
     Fault("die", job=3, node="KSampler", step=4, restart=1.5),
     Fault("zombie_socket", job=4, node="KSampler", step=2),
@@ -16,7 +18,6 @@ ALPHA = (
     Fault("dead_worker", job=7, node="KSampler"),
 )
 BETA = (
-    Fault("missing_model", model="style.safetensors"),
     Fault("http_error", path="/prompt", status=503, retry_after=0.4, times=2),
     Fault("raise", node="ImageSharpen", times=0, message="no kernel image is available"),
     Fault("out_of_memory", above=500_000, times=2),
