@@ -52,6 +52,14 @@ def test_what_never_ran_stays_as_it_was():
     assert edit.workflow.graph["idle"] == graph["idle"]
 
 
+def test_what_never_ran_keeps_what_it_is_linked_from():
+    graph = upscaled().to_api()
+    graph["idle"] = node("ImageUpscaleWithModel", upscale_model=["model", 0], image=["img", 0])
+    edit = bypass(of(graph), catalog(), ["up"])
+    assert "model" in edit.workflow.graph
+    assert complaints(edit.workflow, catalog()) == set()
+
+
 def test_a_class_the_server_lacks_is_left_out_by_the_types_of_its_neighbours():
     known = without("FaceDetailer", "LoraLoader")
     edit = without_class(upscaled(), known, "FaceDetailer")

@@ -42,6 +42,12 @@ def test_a_lost_input_or_output_or_nothing_at_all_makes_no_edit():
     assert draft.finish("x", "x") is None
 
 
+def test_a_node_that_is_still_needed_cannot_go():
+    draft = drafted()
+    del draft.graph["pos"]
+    assert draft.finish("x", "x") is None
+
+
 def test_what_was_wrong_before_is_not_held_against_an_edit():
     draft = Draft(sd15().with_inputs({"ks.steps": 0}), catalog())
     draft.inputs("ks")["cfg"] = 5.0

@@ -154,7 +154,7 @@ fuzzed = st.dictionaries(
 )
 
 
-@settings(thorough, max_examples=400)
+@settings(thorough, max_examples=1_000)
 @given(fuzzed, st.randoms())
 def test_a_fuzzed_workflow_is_refused_clearly_or_left_alone(graph, chance):
     try:

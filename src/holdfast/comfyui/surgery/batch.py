@@ -217,7 +217,7 @@ def _runs(
         if number:
             # What does not depend on the batch was left by the first run already.
             for node in draft.outputs():
-                if node not in after:
+                if node not in after and not draft.uses(node):
                     del draft.graph[node]
             draft.prune(running)
         run = draft.workflow()

@@ -221,13 +221,10 @@ class Draft:
             self.inputs(use.node)[use.name] = [node, slot]
 
     def prune(self, was_running: set[str]) -> None:
-        """Take out what ran before and is needed no more."""
-        still = self.running()
-        self.graph = {
-            node: given
-            for node, given in self.graph.items()
-            if node in still or node not in was_running
-        }
+        """Take out what ran before and is needed no more, not even by what never ran."""
+        idle = self.graph.keys() - was_running
+        still = self.above([*self.outputs(), *idle])
+        self.graph = {node: given for node, given in self.graph.items() if node in still}
 
     # The result -------------------------------------------------------------------------
 
@@ -262,7 +259,15 @@ class Draft:
     def _sound(self, touched: list[str]) -> bool:
         if self._before_had_outputs() and not self.outputs():
             return False
-        return all(self._node_sound(node) for node in touched if node in self.graph)
+        gone = self.before.graph.keys() - self.graph.keys()
+        fed_by_none = gone and any(
+            is_link(value) and value[0] in gone
+            for given in self.graph.values()
+            for value in given["inputs"].values()
+        )
+        return not fed_by_none and all(
+            self._node_sound(node) for node in touched if node in self.graph
+        )
 
     def _before_had_outputs(self) -> bool:
         return bool(Draft(self.before, self.catalog).outputs())
