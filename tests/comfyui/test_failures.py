@@ -68,6 +68,11 @@ def failed(exception_type: str = "RuntimeError", message: str = "", **fields: An
                 "memory)"
             ),
         ),
+        (
+            "RuntimeError",
+            "unable to mmap 2132696762 bytes from file </models/a.safetensors>: Cannot allocate "
+            "memory (12)",
+        ),
         ("MemoryError", ""),
         ("MemoryError", "\n"),
         (
@@ -111,6 +116,10 @@ def test_a_full_disk_lies_in_the_server(exception_type, message):
         (
             "safetensors._safetensors_rust.SafetensorError",
             "Error while deserializing header: incomplete metadata, file not fully covered",
+        ),
+        (
+            "ValueError",
+            "/models/a.safetensors: MetadataIncompleteBuffer\n\nFile path: /models/a.safetensors",
         ),
         (
             "RuntimeError",

@@ -81,7 +81,7 @@ class FailureKind(StrEnum):
 _GPU_MEMORY = re.compile(
     r"out of memory|allocation on device|ran out of memory on your gpu|"
     r"can't allocate memory|failed to allocate|could not allocate|unable to allocate|"
-    r"not enough memory|alloc_failed",
+    r"not enough memory|alloc_failed|cannot allocate memory|unable to mmap",
     re.IGNORECASE,
 )
 _MEMORY_TYPES = frozenset(
@@ -194,6 +194,7 @@ _DEVICE_BROKEN = re.compile(
 _DISK_FULL = re.compile(r"errno 28|no space left|disk quota", re.IGNORECASE)
 _MODEL_DAMAGED = re.compile(
     r"deserializing header|incomplete metadata|could not detect model type|"
+    r"metadataincompletebuffer|headertoo(?:large|small)|safetensors file is corrupt|"
     r"weights only load failed|"
     r"pytorchstreamreader|unpicklingerror|safetensorerror",
     re.IGNORECASE,
