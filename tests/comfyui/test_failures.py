@@ -70,7 +70,7 @@ def failed(exception_type: str = "RuntimeError", message: str = "", **fields: An
         ),
         (
             "RuntimeError",
-            "unable to mmap 2132 bytes from file </models/a.safetensors>: Cannot allocate memory (12)",
+            "unable to mmap 2132 bytes from file <a.safetensors>: Cannot allocate memory (12)",
         ),
         ("MemoryError", ""),
         ("MemoryError", "\n"),
