@@ -22,12 +22,15 @@ from holdfast.comfyui.restart_watch import RestartLimits, RestartWatch
 from holdfast.errors import BadInputError, HoldfastError
 from holdfast.ports import ambient
 from holdfast.scrub import scrub
+from holdfast.text import printable
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:\\-]{0,254}")
 _RUNTIMES = ("docker", "podman", "nerdctl")
 _KEPT = 4_096
+"""Bytes of what a command prints that are kept: the last ones."""
+_WORDS = 400
 
 RestartHook = Callable[[str, str], Awaitable[object] | object]
 """Called with the server's name and the reason; it raises if it cannot restart it."""
@@ -164,7 +167,7 @@ class Restarter:
                 if inspect.isawaitable(done):
                     await done
             except Exception as error:  # noqa: BLE001 - a hook may raise anything
-                words = clip(str(scrub(str(error))), 300) or type(error).__name__
+                words = clip(scrub(str(error)), 300) or type(error).__name__
                 log.warning("%s could not be restarted: %s", name, words)
                 self._emit(events.ServerNotRestarted(name, words))
             watch.restarted(ambient.now())
@@ -180,7 +183,8 @@ async def _last_words(child: asyncio.subprocess.Process) -> str:
     assert child.stdout is not None  # noqa: S101 - it was asked for
     while chunk := await child.stdout.read(4_096):
         kept = (kept + chunk)[-_KEPT:]
-    return clip(str(scrub(" ".join(kept.decode(errors="replace").split()[-60:]))), 400)
+    words = " ".join(kept.decode(errors="replace").split())
+    return printable(scrub(words)[-_WORDS:])
 
 
 def _refuse_odd(what: str, name: str) -> None:
