@@ -1,4 +1,4 @@
-"""Servers are restarted by what was declared: without a shell, for a limited time, told honestly."""
+"""Servers are restarted as was declared: without a shell, for a limited time, told honestly."""
 
 from __future__ import annotations
 
