@@ -28,6 +28,7 @@ from holdfast.apps.demo_script import ALPHA, BETA, BY_THE_DEMO, GAMMA, WORDS
 from holdfast.apps.exits import Exit
 from holdfast.apps.screen import Screen, screen_for
 from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, Workflow
+from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.standin.faults import KINDS, STANDING
 from holdfast.errors import BadInputError
@@ -86,6 +87,8 @@ async def _show(folder: Path, *, seed: int) -> Exit:
                 canary_seconds=2.0,
                 # One job may meet a dozen faults here; real servers are not so inventive.
                 limits=Limits(node_attempts=40, deaths=40),
+                # Each server is to meet all its faults, however many more than its peers it has.
+                ejection=Ejection(share=0.0),
                 reach_seconds=40.0,
                 on_event=listen,
             ) as comfy:
