@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: demo test check bench bench-system gates bench-survival mutants docs conformance format clean
+.PHONY: demo test check bench bench-system gates bench-survival bench-pool mutants docs conformance format clean
 
 demo: $(VENV)/.run
 	$(BIN)/holdfast demo
@@ -32,6 +32,9 @@ bench-system: $(VENV)/.bench
 
 bench-survival: $(VENV)/.survival
 	$(BIN)/python -m benchmarks.survival
+
+bench-pool: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.pool
 
 mutants: $(VENV)/.test
 	$(BIN)/python -m benchmarks.mutation

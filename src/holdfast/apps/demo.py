@@ -36,6 +36,7 @@ from holdfast.comfyui import (
     RestartLimits,
     Workflow,
 )
+from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.standin.faults import KINDS, STANDING
 from holdfast.errors import BadInputError
@@ -98,6 +99,8 @@ async def _show(folder: Path, *, seed: int) -> Exit:
                 # Gamma is stopped and goes on by itself; the other two have nobody to mend them.
                 restarts={each.url: show.restart for each in machines[:2]},
                 restart_limits=RestartLimits(grace=20.0, grace_ill=1.0, boot=20.0, most=5),
+                # Each server is to meet all its faults, however many more than its peers it has.
+                ejection=Ejection(share=0.0),
                 reach_seconds=40.0,
                 on_event=listen,
             ) as comfy:

@@ -169,6 +169,11 @@ _LASTING = (
     events.AttemptFailed
     | events.ServerDown
     | events.ServerUp
+    | events.ServerEjected
+    | events.ServerAdded
+    | events.ServerRemoved
+    | events.HedgeStarted
+    | events.HedgeEnded
     | events.ServerRestarting
     | events.ServerRestarted
     | events.ServerNotRestarted
@@ -201,6 +206,19 @@ def describe(event: object) -> str:  # noqa: C901, PLR0911, PLR0912 - a table in
             return f"{event.server}: out for now: {event.reason}"
         case events.ServerUp():
             return f"{event.server}: back"
+        case events.ServerEjected():
+            return f"{event.server}: left out for {event.seconds:.0f} s: {event.reason}"
+        case events.ServerAdded():
+            return f"{event.server}: joined"
+        case events.ServerRemoved():
+            return f"{event.server}: has left"
+        case events.HedgeStarted():
+            return (
+                f"{event.job}: has run on {event.slow_server} for {event.seconds:.1f} s where "
+                f"{event.usual:.1f} s are usual: started a second time on {event.server}"
+            )
+        case events.HedgeEnded():
+            return f"{event.job}: the second run {'won' if event.won else 'was not needed'}"
         case events.ServerRestarting():
             return f"{event.server}: restarted ({event.reason}), time {event.number}"
         case events.ServerRestarted():

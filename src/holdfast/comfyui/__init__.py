@@ -22,10 +22,13 @@ from holdfast.comfyui.failures import (
     ServerUnreachableError,
     WorkflowRejectedError,
 )
+from holdfast.comfyui.outliers import Ejection
+from holdfast.comfyui.page import MissingNode, MissingNodesError, ModelHint
 from holdfast.comfyui.plan import Limits
 from holdfast.comfyui.restart_watch import RestartLimits
 from holdfast.comfyui.restarts import RestartCommand, RestartError, container, systemd_unit
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
+from holdfast.comfyui.status import ServerState, ServerStatus
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 
@@ -35,10 +38,14 @@ __all__ = [
     "ComfyUI",
     "ComfyUIError",
     "DeadlineError",
+    "Ejection",
     "Failure",
     "FailureKind",
     "JobLostError",
     "Limits",
+    "MissingNode",
+    "MissingNodesError",
+    "ModelHint",
     "NodeFailedError",
     "NotComfyUIError",
     "OutOfMemoryError",
@@ -56,6 +63,8 @@ __all__ = [
     "RunResult",
     "ServerDiedError",
     "ServerStalledError",
+    "ServerState",
+    "ServerStatus",
     "ServerUnreachableError",
     "Workflow",
     "WorkflowRejectedError",

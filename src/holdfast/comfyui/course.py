@@ -17,6 +17,7 @@ from holdfast.comfyui.delivery import AttemptError, throw_away
 from holdfast.comfyui.failures import ComfyUIError, Failure, FailureKind
 from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
+from holdfast.comfyui.needs import needs_of
 from holdfast.comfyui.place import Place
 from holdfast.comfyui.plan import Again, GiveUp, Limits, next_step
 from holdfast.comfyui.repair import Repair
@@ -186,6 +187,9 @@ class Course:
         self._step = step
         if step.change:
             self._repair.change(place)
+            errand = self._fleet.errands.get(self.job.key)
+            if errand is not None:  # what the workflow lacks now it needs no more
+                errand.needs = needs_of(self._repair.form.workflow)
         if step.prefer != place.name or not self._fleet.is_up(place):
             self._fleet.release(place, self.job.key)
             self._place = None

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-OVERTAKERS = 16
+OVERTAKERS = 8
 """How many later jobs may go before a waiting one, for each server there is..."""
 MOST_OVERTAKERS = 16
 """... and in a long line, where all wait long anyway and each model loaded holds up everybody."""
