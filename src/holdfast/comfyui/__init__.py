@@ -1,5 +1,8 @@
 """Everything Holdfast knows about ComfyUI: a client that gets the picture, whatever servers do."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.failures import (
@@ -32,6 +35,24 @@ from holdfast.comfyui.status import ServerState, ServerStatus
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 
+if TYPE_CHECKING:
+    from holdfast.comfyui.blocking import SyncComfyUI
+    from holdfast.comfyui.engines import (
+        ImageEngine,
+        SyncImageEngine,
+        SyncVideoEngine,
+        VideoEngine,
+    )
+
+_HOMES = {
+    "ImageEngine": "engines",
+    "SyncComfyUI": "blocking",
+    "SyncImageEngine": "engines",
+    "SyncVideoEngine": "engines",
+    "VideoEngine": "engines",
+}
+"""What is imported when it is asked for: who brings graphs of their own needs none of it."""
+
 __all__ = [
     "Allowed",
     "Attempt",
@@ -41,6 +62,7 @@ __all__ = [
     "Ejection",
     "Failure",
     "FailureKind",
+    "ImageEngine",
     "JobLostError",
     "Limits",
     "MissingNode",
@@ -66,8 +88,19 @@ __all__ = [
     "ServerState",
     "ServerStatus",
     "ServerUnreachableError",
+    "SyncComfyUI",
+    "SyncImageEngine",
+    "SyncVideoEngine",
+    "VideoEngine",
     "Workflow",
     "WorkflowRejectedError",
     "container",
     "systemd_unit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

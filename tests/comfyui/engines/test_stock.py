@@ -41,7 +41,7 @@ def quick(monkeypatch):
 
 
 def stock(*servers, reach=5.0):
-    return Stock(servers, reach_seconds=reach)
+    return Stock(lambda: servers, reach_seconds=reach)
 
 
 async def test_servers_are_asked_once():

@@ -122,7 +122,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Open the connections' pool; no server is contacted yet."""
         await self._comfy.__aenter__()
-        self._stock = Stock(self._comfy.servers, reach_seconds=self._reach_seconds)
+        self._stock = Stock(lambda: self._comfy.servers, reach_seconds=self._reach_seconds)
         return self
 
     async def __aexit__(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.failures import Failure, FailureKind
@@ -27,9 +27,14 @@ SULKING_SECONDS = 15.0
 
 
 class Stock:
-    """Catalogs by server. Belongs to one event loop."""
+    """Catalogs by server. Belongs to one event loop.
 
-    def __init__(self, servers: Sequence[Server], *, reach_seconds: float) -> None:
+    Args:
+        servers: the servers there are now; they may come and go.
+        reach_seconds: how long no server may answer.
+    """
+
+    def __init__(self, servers: Callable[[], Sequence[Server]], *, reach_seconds: float) -> None:
         self._servers = servers
         self._reach_seconds = reach_seconds
         self._known: dict[str, tuple[float, Catalog]] = {}
@@ -78,7 +83,7 @@ class Stock:
 
     def _ask(self) -> None:
         now = ambient.now()
-        for server in self._servers:
+        for server in self._servers():
             name = server.name
             answered, _ = self._known.get(name, (now - FRESH_SECONDS, None))
             failed, _ = self._silent.get(name, (now - SULKING_SECONDS, ""))
