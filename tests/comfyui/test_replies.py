@@ -197,6 +197,17 @@ def test_what_is_wrong_with_a_node_is_said_in_words_and_no_other_server_is_tried
     assert problem.words == words
 
 
+def test_a_missing_node_is_told_with_the_pack_it_is_from():
+    error = {
+        "type": "invalid_prompt",
+        "message": "Cannot execute because node VHS_VideoCombine does not exist.",
+        "details": "Node ID '#4'",
+    }
+    assert "VideoHelperSuite" in rejection({"error": error, "node_errors": {}}, "a").message
+    error["message"] = "Cannot execute because node Nobodys does not exist."
+    assert "part of" not in rejection({"error": error, "node_errors": {}}, "a").message
+
+
 def test_a_value_the_error_leaves_out_is_looked_up_in_our_own_graph():
     body = node_error("value_smaller_than_min", "?", input_name="width", input_config=WIDTH)
     graph = {"1": {"class_type": "EmptyImage", "inputs": {"width": -5}}}

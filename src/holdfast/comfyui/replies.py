@@ -12,12 +12,14 @@ How a submission is told from another with the same prompt id: we send a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, clip, node_name
+from holdfast.comfyui.preflight.packs import pack_of
 from holdfast.errors import ErrorCategory
 
 TOKEN_KEY = "holdfast"  # noqa: S105 - a key of the protocol, no secret
@@ -40,6 +42,9 @@ class NodeProblem:
 _MISSING_HERE = frozenset({"value_not_in_list", "custom_validation_failed"})
 
 
+_UNKNOWN_NODE = re.compile(r"node '?([^\s']{1,200})'? (?:does not exist|not found)")
+
+
 def rejection(body: Any, server: str, graph: Mapping[str, Any] | None = None) -> Failure:
     """Read a 400 answer, or a 200 with `node_errors`, into a failure with every reason in words."""
     body = body if isinstance(body, dict) else {}
@@ -52,6 +57,8 @@ def rejection(body: Any, server: str, graph: Mapping[str, Any] | None = None) ->
     )
     missing = bool(problems) and all(problem.type in _MISSING_HERE for problem in problems)
     reasons = [problem.words for problem in problems] or [_headline(kind, error)]
+    if unknown_node and not problems:
+        reasons += _where_to_get(error)
     category = ErrorCategory.VALIDATION
     if missing and any(problem.missing_model for problem in problems):
         category = ErrorCategory.MODEL
@@ -66,6 +73,12 @@ def rejection(body: Any, server: str, graph: Mapping[str, Any] | None = None) ->
         elsewhere=unknown_node or missing,
         category=category,
     )
+
+
+def _where_to_get(error: Mapping[str, Any]) -> list[str]:
+    named = _UNKNOWN_NODE.search(_text(error.get("message")))
+    pack = pack_of(named[1]) if named is not None else None
+    return [] if pack is None else [f"the node is part of {pack}"]
 
 
 def _headline(kind: str, error: Mapping[str, Any]) -> str:
