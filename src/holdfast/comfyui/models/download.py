@@ -132,7 +132,7 @@ async def fetch(place: Place, source: Source, settings: DownloadSettings) -> Fet
     return Fetched(
         place.shown,
         place.path,
-        replace(check, path=place.path),
+        check,
         source,
         fetched=True,
         seconds=ambient.now() - began,
@@ -204,9 +204,10 @@ async def _rounds(
 
 async def _checked(order: Order) -> ModelCheck:
     place = order.place
-    return await asyncio.to_thread(
+    check = await asyncio.to_thread(
         check_model_file, place.part, sha256=order.sha256, name=place.path.name
     )
+    return replace(check, path=place.path)
 
 
 def _size(path: Path) -> int:

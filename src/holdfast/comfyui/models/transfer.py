@@ -158,7 +158,8 @@ async def _receive(
     words = f"goes on after {begin:,} bytes" if begin else ""
     if have and not begin:
         words = "begins anew: the server has another file, or cannot go on in the middle"
-    order.pieces = order.pieces + 1 if begin else 1
+    # What an earlier process left is a piece, too.
+    order.pieces = max(order.pieces, 1) + 1 if begin else 1
     order.total = total
     _remember(order, response)
     stream = _Stream(order, listener, begin, words)

@@ -84,7 +84,7 @@ class Disk:
                     return True
                 header = json.loads(file.read(length))
             ends = [each["data_offsets"][1] for key, each in header.items() if key[:2] != "__"]
-            return max(ends, default=0) != size - 8 - length
+            return bool(max(ends, default=0) != size - 8 - length)
         except (OSError, ValueError, RecursionError, struct.error, *_SHAPELESS):
             return True
 
