@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -21,6 +21,8 @@ class Mirror:
     etags: bool = True
     ranges: bool = True
     url: str = ""
+    handler: Callable[[web.Request], web.Response] | None = None
+    """Answers in place of the files."""
 
     @property
     def host(self):
@@ -33,6 +35,8 @@ class Mirror:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(request)
+        if self.handler is not None:
+            return self.handler(request)
         fault = self.faults.pop(0) if self.faults else {}
         if "status" in fault:
             return web.Response(status=fault["status"], headers=fault.get("headers", {}))

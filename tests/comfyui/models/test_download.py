@@ -58,9 +58,7 @@ class Getting:
     def __init__(self, mirror, root, *, path=PATH, tokens=None, trusted=None, **source):
         self.told = []
         gate = Gate.of([mirror.host] if trusted is None else trusted, tokens)
-        self.settings = DownloadSettings(
-            gate, again(), idle_seconds=0.5, listener=self.told.append
-        )
+        self.settings = DownloadSettings(gate, again(), idle_seconds=0.5, listener=self.told.append)
         self.place = ModelsFolder(root).place("checkpoints", "m.safetensors")
         self.source = Source(mirror.url + path, "m.safetensors", **source)
 
@@ -268,7 +266,7 @@ async def test_no_room_is_said_before_a_byte_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 1_000))
     async with serving({PATH: MODEL}) as mirror:
         get = Getting(mirror, tmp_path)
-        with pytest.raises(NoSpaceError, match="no room for checkpoints/m.safetensors"):
+        with pytest.raises(NoSpaceError, match=r"no room for checkpoints/m\.safetensors"):
             await get()
         assert len(mirror.seen) == 1
     assert not get.place.part.exists()
@@ -321,7 +319,9 @@ def sent_to(url, **headers):
 
 async def test_redirects_are_followed_and_a_token_stays_with_its_host(tmp_path):
     async with serving({PATH: MODEL}) as cdn, serving() as hub:
-        hub.faults.append(sent_to(f"{cdn.url}{PATH}?signature=abc", **{"x-linked-etag": sha(MODEL)}))
+        hub.faults.append(
+            sent_to(f"{cdn.url}{PATH}?signature=abc", **{"x-linked-etag": sha(MODEL)})
+        )
         get = Getting(hub, tmp_path, tokens={hub.host: "hf_secret"}, trusted=[hub.host, cdn.host])
         done = await get()
         assert hub.seen[0].headers["Authorization"] == "Bearer hf_secret"
@@ -388,7 +388,7 @@ async def test_many_who_want_it_fetch_it_once(tmp_path):
         done = await asyncio.gather(*(get() for _ in range(6)))
         assert len(mirror.seen) == 1
     assert sorted(each.fetched for each in done) == [False] * 5 + [True]
-    assert [each for each in done if not each.fetched][0].words.endswith("was there already")
+    assert next(each for each in done if not each.fetched).words.endswith("was there already")
 
 
 async def test_what_is_there_and_damaged_is_put_aside(tmp_path):
@@ -426,8 +426,7 @@ async def test_a_download_that_is_cancelled_can_be_gone_on_with(tmp_path):
     async with serving({PATH: MODEL}, {"cut": cut, "hold": hold}) as mirror:
         get = Getting(mirror, tmp_path)
         task = asyncio.create_task(get(idle_seconds=30))
-        while not (get.told and get.told[-1].received) and not _grown(get.place.part):
-            await asyncio.sleep(0.01)
+        await _begun(get.place.part)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -438,8 +437,13 @@ async def test_a_download_that_is_cancelled_can_be_gone_on_with(tmp_path):
     assert get.content == MODEL
 
 
-def _grown(path):
-    return path.exists() and path.stat().st_size > 0
+async def _begun(path):
+    """Wait until something of the file has come."""
+    for _ in range(1_000):
+        if path.exists() and path.stat().st_size:
+            return
+        await asyncio.sleep(0.03)
+    pytest.fail("nothing came")
 
 
 CHILD = """
@@ -461,9 +465,7 @@ async def test_a_process_killed_in_the_middle_leaves_a_part_that_another_goes_on
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "src")}
         child = subprocess.Popen(arguments, env=environment)  # noqa: ASYNC220
         try:
-            async with asyncio.timeout(30):
-                while not _grown(get.place.part):
-                    await asyncio.sleep(0.02)
+            await _begun(get.place.part)
             # Nobody else fetches it meanwhile: the lock is held by a process that lives.
             waiting = asyncio.create_task(get())
             await asyncio.sleep(0.5)
@@ -482,7 +484,7 @@ async def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     async with serving({PATH: MODEL}) as mirror:
         get = Getting(mirror, tmp_path)
         (tmp_path / "checkpoints").write_bytes(b"a file in the way")
-        with pytest.raises(ModelError, match="checkpoints/m.safetensors cannot be written"):
+        with pytest.raises(ModelError, match=r"checkpoints/m\.safetensors cannot be written"):
             await get()
 
 

@@ -44,7 +44,10 @@ UNET = "input_blocks.0.0.weight"
             ],
             "None",
         ),
-        (["txt_in.individual_token_refiner.blocks.0.norm1.weight"], "hunyuan_video diffusion_model"),
+        (
+            ["txt_in.individual_token_refiner.blocks.0.norm1.weight"],
+            "hunyuan_video diffusion_model",
+        ),
         (["joint_blocks.0.context_block.attn.qkv.weight"], "sd3 diffusion_model"),
         (["lora_unet_x.lora_up.weight", UNET], "lora"),
         (["transformer.single_transformer_blocks.0.lora_A.weight"], "flux lora"),

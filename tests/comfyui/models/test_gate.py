@@ -80,7 +80,13 @@ def test_a_token_goes_to_its_host_and_port_and_over_https_alone():
 
 @pytest.mark.parametrize(
     ("trusted", "tokens"),
-    [("mirror", None), (["https://mirror"], None), ([""], None), ([], {"h": ""}), ([], {"h": "a\n"})],
+    [
+        ("mirror", None),
+        (["https://mirror"], None),
+        ([""], None),
+        ([], {"h": ""}),
+        ([], {"h": "a\n"}),
+    ],
 )
 def test_settings_that_cannot_work_are_refused(trusted, tokens):
     with pytest.raises(BadInputError):

@@ -48,7 +48,9 @@ def test_a_name_that_leads_elsewhere_or_fits_nowhere_is_refused(name, why):
 
 
 def test_a_plain_name_is_taken_with_either_slash():
-    assert str(safe_path("SDXL\\base v1.0 (fp16).safetensors")) == "SDXL/base v1.0 (fp16).safetensors"
+    assert (
+        str(safe_path("SDXL\\base v1.0 (fp16).safetensors")) == "SDXL/base v1.0 (fp16).safetensors"
+    )
 
 
 @given(st.text(max_size=40) | st.text("./\\:aC", max_size=20).map(lambda t: t + ".pt"))

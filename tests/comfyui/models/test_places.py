@@ -65,7 +65,7 @@ def test_a_part_is_never_written_through_a_link(tmp_path):
     place = ModelsFolder(tmp_path).place("loras", "x.pt")
     prepare(place)
     place.part.symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic|levels"):
+    with pytest.raises(OSError, match=r"symbolic|levels"):
         open_part(place, keep=False)
     assert victim.read_bytes() == b"dear"
 
@@ -100,7 +100,7 @@ def test_room_is_kept_for_the_server(tmp_path, monkeypatch):
 
 def test_trouble_of_this_machine_is_told_in_words(tmp_path):
     place = ModelsFolder(tmp_path).place("loras", "x.pt")
-    with pytest.raises(NoSpaceError, match="loras/x.pt cannot be written: No space left"):
+    with pytest.raises(NoSpaceError, match=r"loras/x\.pt cannot be written: No space left"):
         with disk_trouble(place):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(ModelError, match="Permission denied"):

@@ -112,6 +112,12 @@ def fit(workflow: Workflow, catalog: Catalog, fallbacks: Fallbacks | None = None
     return Fit(edits[-1].workflow if edits else workflow, tuple(edits), tuple(missing))
 
 
+def can_fall_back(need: ModelNeed, fallbacks: Fallbacks) -> bool:
+    """Whether a declared fallback for it is there."""
+    names = fallbacks.for_name(need.name)
+    return any(match_name(name, need.choices).name is not None for name in names)
+
+
 def renamed(workflow: Workflow, need: ModelNeed, name: str) -> Workflow:
     """The workflow with another model name in the place of one need."""
     graph = workflow.to_api()

@@ -25,7 +25,7 @@ from holdfast.comfyui.models.sources import Source, shown_url
 
 HUB = "https://huggingface.co"
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-_HF = re.compile(rf"(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w./-]{{1,100}}?))?/(?P<path>.+)")
+_HF = re.compile(rf"(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w.%-]{{1,100}}))?/(?P<path>.+)")
 _RESOLVE = re.compile(
     rf"/(?P<repo>{_PART}/{_PART})/(?:resolve|blob)/(?P<revision>[^/]{{1,100}})/(?P<path>.+)"
 )
@@ -66,12 +66,14 @@ def hub_file(url: str) -> HubFile | None:
         DownloadRefusedError: it begins with ``hf://``, and does not go on as it must.
     """
     if url.startswith("hf://"):
-        found = _HF.fullmatch(unquote(url[5:]))
+        found = _HF.fullmatch(url[5:])
         if found is None:
             raise DownloadRefusedError(
-                f"{clip(url, 200)} must be written hf://owner/repository/path/of/the/file"
+                f"{clip(url, 200)} must be written hf://owner/repository@revision/path/of/the/file "
+                "(the revision may be left out; a slash in it is written %2F)"
             )
-        return HubFile(found["repo"], found["path"], found["revision"] or "main")
+        revision = unquote(found["revision"] or "main")
+        return HubFile(found["repo"], unquote(found["path"]), revision)
     parts = urlsplit(url)
     if f"{parts.scheme}://{parts.netloc}" not in (HUB, endpoint()):
         return None

@@ -24,13 +24,14 @@ from holdfast.comfyui.models.download import (
     standard_retry,
 )
 from holdfast.comfyui.models.errors import ModelError, ModelMissingError, ModelNotSeenError
-from holdfast.comfyui.models.fitting import Fallbacks
+from holdfast.comfyui.models.fitting import Fallbacks, can_fall_back
 from holdfast.comfyui.models.gate import Gate
+from holdfast.comfyui.models.needs import ModelNeed
 from holdfast.comfyui.models.places import ModelsFolder, Place
 from holdfast.comfyui.models.progress import Listener
 from holdfast.comfyui.models.repair import RepairResult, repair
 from holdfast.comfyui.models.shelves import ServerModels, Shelves
-from holdfast.comfyui.models.sources import SourceLike, Sources
+from holdfast.comfyui.models.sources import Source, SourceLike, Sources
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
@@ -195,6 +196,8 @@ class ModelManager:
     ) -> RepairResult:
         """Put a damaged model aside, fetch it anew, and see that it is whole and listed.
 
+        The servers are asked to forget what they loaded, so that the next job reads the new file.
+
         Args:
             name: of the model, below its folder.
             folder: such as ``checkpoints``; None: wherever a file of this name lies.
@@ -215,6 +218,7 @@ class ModelManager:
         async def seen() -> tuple[str, ...] | None:
             if self._shelves is None:
                 return None
+            await self._shelves.forget()
             return await self._listed(place)
 
         return await repair(place, found, self._settings, seen, force=force)
@@ -239,43 +243,64 @@ class ModelManager:
         self, workflow: Workflow, sources: Sources, *, everywhere: bool, allow_fallbacks: bool
     ) -> Ensured:
         shelves = self._asked()
+        fallbacks = self._fallbacks if allow_fallbacks else Fallbacks.of(None)
         views = await shelves.of_workflow(workflow, None)
         fetched: list[Fetched] = []
         reasons: list[str] = []
         if not _enough(views, everywhere=everywhere):
-            fetched, reasons = await self._fetch_all(views, sources)
+            orders, reasons = self._orders(views, sources, fallbacks)
+            fetched = await self._fetch_all(orders, reasons)
         if fetched:
             views = await self._until_ready(workflow, views, fetched)
         if not _enough(views, everywhere=everywhere) and allow_fallbacks:
-            views = await shelves.of_workflow(workflow, self._fallbacks)
+            views = await shelves.of_workflow(workflow, fallbacks)
         if not _enough(views, everywhere=everywhere):
             told = [view.words for view in views.values() if not view.ready]
             raise ModelMissingError("; ".join([*told, *reasons]))
         return Ensured(views, tuple(fetched))
 
-    async def _fetch_all(
-        self, views: Mapping[str, ServerModels], sources: Sources
-    ) -> tuple[list[Fetched], list[str]]:
-        wanted = dict.fromkeys(
-            (need.folder, need.name) for view in views.values() for need in view.missing
-        )
-        fetched: list[Fetched] = []
-        reasons: list[str] = []
-        for folder, name in wanted:
-            source = sources.find(name, folder)
-            if source is None:
-                reasons.append(f"nothing says where to get {name}")
-            elif self._folder is None:
-                reasons.append(f"{name} could be fetched, but no models folder was given")
-            elif folder is None and source.folder is None:
-                reasons.append(f"nothing says into which folder {name} belongs")
-            else:
+    def _orders(
+        self, views: Mapping[str, ServerModels], sources: Sources, fallbacks: Fallbacks
+    ) -> tuple[list[tuple[Place, Source]], list[str]]:
+        """What to fetch where, and why something is not fetched.
+
+        Nothing is fetched for a server that would lack something else all the same.
+        """
+        orders: dict[Path, tuple[Place, Source]] = {}
+        reasons: dict[str, None] = {}
+        for view in views.values():
+            mine: list[tuple[Place, Source]] = []
+            lacks = bool(view.unknown_nodes or view.trouble)
+            for need in view.missing:
                 try:
-                    place = self._folder.place(folder or source.folder or "", name)
-                    fetched.append(await fetch(place, source, self._settings))
+                    mine.append(self._order(need, sources))
                 except ModelError as error:
-                    reasons.append(f"{name} could not be fetched: {error}")
-        return fetched, reasons
+                    reasons[str(error)] = None
+                    lacks = lacks or not can_fall_back(need, fallbacks)
+            orders |= {} if lacks else {place.path: (place, source) for place, source in mine}
+        return list(orders.values()), list(reasons)
+
+    def _order(self, need: ModelNeed, sources: Sources) -> tuple[Place, Source]:
+        source = sources.find(need.name, need.folder)
+        if source is None:
+            raise ModelMissingError(f"nothing says where to get {need.name}")
+        if self._folder is None:
+            raise ModelMissingError(f"{need.name} could be fetched, but no models folder was given")
+        folder = need.folder or source.folder
+        if folder is None:
+            raise ModelMissingError(f"nothing says into which folder {need.name} belongs")
+        return self._folder.place(folder, need.name), source
+
+    async def _fetch_all(
+        self, orders: Sequence[tuple[Place, Source]], reasons: list[str]
+    ) -> list[Fetched]:
+        fetched: list[Fetched] = []
+        for place, source in orders:
+            try:
+                fetched.append(await fetch(place, source, self._settings))
+            except ModelError as error:
+                reasons.append(f"{place.shown} could not be fetched: {error}")
+        return fetched
 
     async def _until_ready(
         self, workflow: Workflow, views: Mapping[str, ServerModels], fetched: list[Fetched]

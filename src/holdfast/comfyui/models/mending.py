@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from holdfast.comfyui.models.errors import ModelDamagedError
 from holdfast.comfyui.models.keeper import ModelManager
-from holdfast.comfyui.models.names import is_model_name
 from holdfast.comfyui.models.repair import RepairResult
 from holdfast.error_info import ErrorInfo
 from holdfast.policies import checks
@@ -21,14 +20,16 @@ from holdfast.system.recovery import RecoveryContext, Strategy
 
 NameOf = Callable[[ErrorInfo, RecoveryContext], str | None]
 
-_NAME = re.compile(
-    r"""[^\s'"`:;,(){}\[\]<>|]{1,300}\.(?:safetensors|sft|gguf|ckpt|pt2?|pth|bin|pkl)(?![\w.])"""
-)
+_ENDS = r"\.(?:safetensors|sft|gguf|ckpt|pt2?|pth|bin|pkl)"
+_QUOTED = re.compile(rf"""(['"`])([^'"`\r\n]{{1,300}}{_ENDS})\1""")
+_BARE = re.compile(rf"""[^\s'"`:;,(){{}}\[\]<>|]{{1,300}}{_ENDS}(?![\w.])""")
 
 
 def named_in_message(error: ErrorInfo, context: RecoveryContext) -> str | None:  # noqa: ARG001
     """The one model file that an error's message names; None if it names none, or several."""
-    found = {each for each in _NAME.findall(error.error_message[:20_000]) if is_model_name(each)}
+    message = error.error_message[:20_000]
+    # Only quotes say where a name with a space in it begins.
+    found = {each for _, each in _QUOTED.findall(message)} or set(_BARE.findall(message))
     return found.pop() if len(found) == 1 else None
 
 

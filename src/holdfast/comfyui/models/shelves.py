@@ -115,6 +115,19 @@ class Shelves:
         views = await self._each(ask)
         return tuple(name for name, view in views.items() if view.ready)
 
+    async def forget(self) -> None:
+        """Have every server drop its models and the results that came of them.
+
+        A file that was replaced is read again only then. Servers that cannot be asked have most
+        likely forgotten them anyway.
+        """
+
+        async def ask(server: Server) -> ServerModels:
+            await server.free(unload_models=True, free_memory=True)
+            return ServerModels(server.name)
+
+        await self._each(ask)
+
     async def _each(self, ask: Ask) -> dict[str, ServerModels]:
         async def safely(server: Server) -> ServerModels:
             try:
