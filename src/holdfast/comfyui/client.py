@@ -27,6 +27,7 @@ from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.hedging import Escort, Paid
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
+from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
@@ -37,6 +38,7 @@ from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.roster import status_of
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.status import ServerStatus
+from holdfast.comfyui.supplies import Supplies
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
@@ -67,6 +69,7 @@ class ComfyUI:
         ejection: when a server is left out because its results are far off its peers'.
         warm_up: run on a server that was added or has come back, before it gets jobs.
         previews: ask the servers for pictures of work in progress.
+        models: fetches models that no server has, and mends damaged ones, while a job waits.
         restarts: how servers may be restarted, by address: a `RestartCommand`, `systemd_unit`,
             `container`, or a function of (server, reason). Others never are.
         restart_limits: how long a server may be down before it is restarted, and how often.
@@ -91,6 +94,7 @@ class ComfyUI:
         ejection: Ejection | None = None,
         warm_up: Workflow | None = None,
         previews: bool = False,
+        models: ModelManager | None = None,
         restarts: Mapping[str, RestartHook] | None = None,
         restart_limits: RestartLimits | None = None,
         on_event: Callable[[events.Event], None] | None = None,
@@ -104,6 +108,7 @@ class ComfyUI:
         self._limits = limits or Limits()
         self._allowed = allowed or Allowed()
         self._knowledge = Knowledge()
+        self._models = models
         self._reach_seconds = reach_seconds
         self._call_seconds = call_seconds
         self._canary_seconds = canary_seconds
@@ -263,6 +268,7 @@ class ComfyUI:
                 lambda: self.servers,
                 self._allowed if allowed is None else allowed,
                 strict=strict,
+                supplies=None if self._models is None else Supplies(self._models),
             ),
             hedge=self._hedge if hedge is None else _hedging(hedge),
             paid=self._paid,

@@ -186,7 +186,9 @@ class Course:
             raise step.failure.to_error(tuple(self.attempts))
         self._step = step
         if step.change:
-            self._repair.change(place)
+            if await self._repair.change(place):
+                for each in self._fleet.places:
+                    each.lacks.clear()
             errand = self._fleet.errands.get(self.job.key)
             if errand is not None:  # what the workflow lacks now it needs no more
                 errand.needs = needs_of(self._repair.form.workflow)
@@ -210,7 +212,7 @@ class Course:
             tuple(self.attempts),
             ambient.now() - self._began,
             degradations=form.losses,
-            notes=tuple(dict.fromkeys(self._notes)),
+            notes=tuple(dict.fromkeys((*self._notes, *self._repair.notes))),
         )
 
     def _most_telling(self, last: Failure) -> Failure:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.catalog import Catalog
+from holdfast.comfyui.edit import Change
 from holdfast.comfyui.failures import Failure, FailureKind
 from holdfast.comfyui.form import Form
 from holdfast.comfyui.job import Job
@@ -21,9 +22,10 @@ from holdfast.comfyui.lessons import Lesson, size_of
 from holdfast.comfyui.mends import RESEEDED, Mend, next_mend, relived
 from holdfast.comfyui.money import may_have_been_paid, paid_nodes
 from holdfast.comfyui.place import Place
-from holdfast.comfyui.plan import Situation
+from holdfast.comfyui.plan import Offer, Situation
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import Server
+from holdfast.comfyui.supplies import Supplies
 from holdfast.errors import ErrorCategory
 
 _MENDABLE = frozenset(
@@ -48,7 +50,12 @@ class Repair:
         allowed: Allowed,
         *,
         strict: bool,
+        supplies: Supplies | None = None,
     ) -> None:
+        self.notes: list[str] = []
+        """What else is worth knowing."""
+        self._supplies = supplies
+        self._supplying: Failure | None = None
         self.form = Form.of(job.workflow)
         self._job = job
         self._knowledge = knowledge
@@ -111,7 +118,7 @@ class Repair:
     async def consider(self, place: Place, failures: Sequence[Failure]) -> Situation:
         """What could be done about the last of the failures; `change` does it."""
         self._numbers.append(self._number)
-        self._mend = None
+        self._mend = self._supplying = None
         last = failures[-1]
         if last.kind is FailureKind.OUT_OF_MEMORY and last.node_type and not self._short_at:
             self._short_at = last.node_type
@@ -123,12 +130,29 @@ class Repair:
             if catalog is not None:
                 self._mend = next_mend(last, self.form, catalog, self._allowed, strict=self._strict)
         offer = None if self._mend is None else self._mend.offer
+        early = offer is not None and offer.early
+        supplies = self._supplies
+        if not early and supplies is not None and supplies.may_help(last, self.form.workflow):
+            self._supplying = last
+            offer = Offer("once more, when its models are there and whole")
         return Situation(tuple(self._numbers), memory, offer)
 
-    def change(self, place: Place) -> None:
-        """Make the change that was offered last."""
+    async def change(self, place: Place) -> bool:
+        """Make the change that was offered last.
+
+        Returns:
+            Whether servers may have models now that they lacked before.
+        """
+        if self._supplying is not None and self._supplies is not None:
+            came = await self._supplies.help(self._supplying, self.form.workflow)
+            if isinstance(came, Change):
+                self._take(replace(self.form, changes=(*self.form.changes, came)), self._made_for)
+            else:
+                self.notes.append(f"models were not supplied: {came}")
+            return isinstance(came, Change)
         assert self._mend is not None  # noqa: S101 - the plan takes only what was offered
         self._take(self._mend.form, place.name)
+        return False
 
     def delivered(self, place: Place, files: tuple[OutputFile, ...]) -> None:
         """The next run is made."""

@@ -7,7 +7,9 @@ is added or removed is seen by the very next question.
 
 from __future__ import annotations
 
+import json
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from holdfast.comfyui.standin.config import FOLDER_NAMES, OLD_FOLDER_NAMES, Stan
 from holdfast.comfyui.standin.node import Folders
 
 MODEL_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"})
+
+LARGEST_HEADER = 100_000_000
+"""Bytes; the format's own limit."""
+_SHAPELESS = (TypeError, KeyError, IndexError, AttributeError)
 
 
 class Disk:
@@ -59,6 +65,28 @@ class Disk:
                 if path.suffix.lower() in MODEL_SUFFIXES and path.is_file()
             }
         return sorted(names - self._config.without_models - self._hidden())
+
+    def is_damaged(self, folder: str, name: str) -> bool:
+        """Whether a file that lies there is no whole safetensors file, as a loader would find.
+
+        One that is empty is a mere name: what the settings list has no file at all.
+        """
+        path = self._root / "models" / OLD_FOLDER_NAMES.get(folder, folder) / name
+        if path.suffix not in {".safetensors", ".sft"} or not path.is_file():
+            return False
+        size = path.stat().st_size
+        if size == 0:
+            return False
+        try:
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                if not 0 < length <= min(size - 8, LARGEST_HEADER):
+                    return True
+                header = json.loads(file.read(length))
+            ends = [each["data_offsets"][1] for key, each in header.items() if key[:2] != "__"]
+            return bool(max(ends, default=0) != size - 8 - length)
+        except (OSError, ValueError, RecursionError, struct.error, *_SHAPELESS):
+            return True
 
     def input_images(self) -> list[str]:
         """Sorted names of the files directly in the input folder."""

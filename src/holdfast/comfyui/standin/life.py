@@ -141,7 +141,9 @@ class Life:
     def is_corrupt(self, folder: str, name: str) -> bool:
         """Say whether a model file is damaged."""
         damaged = self.config.corrupt_models | self.script.standing("corrupt_model", self.now())
-        return name in damaged or f"{folder}/{name}" in damaged
+        if name in damaged or f"{folder}/{name}" in damaged:
+            return True
+        return self.disk.is_damaged(folder, name)
 
     def offered(self) -> Mapping[str, NodeClass]:
         """Return the node classes this server has just now."""
