@@ -40,7 +40,7 @@ def refused(ended, code, *words):
         ("\x00\x01", "not JSON"),
         ("[1, 2]", "an object of nodes, this is a list"),
         ("{}", "no nodes"),
-        ('{"nodes": [], "links": [], "version": 0.4}', "Export (API)"),
+        ('{"nodes": [], "links": [], "version": 0.4}', "no server can say"),
         ('{"last_node_id": 1}', "API format"),
         ('{"1": {"inputs": {}}}', "class_type"),
         ('{"1": {"class_type": "A"}}', "no inputs"),

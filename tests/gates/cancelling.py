@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -76,6 +77,10 @@ def nothing_is_left(*pipelines: Any) -> None:
     assert not any(queue.alarms for queue in queues.values())
     assert Deadline.current() is None
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    # Threads of an earlier test in this process may still be on their way out.
+    until = time.monotonic() + 5.0
+    while abandoned.count and time.monotonic() < until:
+        time.sleep(0.01)
     assert abandoned.count == 0
     assert not [t for t in threading.enumerate() if t.name.startswith("holdfast")]
 
