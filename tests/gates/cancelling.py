@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from typing import Any
