@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from holdfast.apps.run_options import read_allowed, read_restarts
+from holdfast.apps.run_options import read_allowed, read_models, read_restarts
 from holdfast.comfyui import RestartCommand
 from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 from holdfast.errors import BadInputError
@@ -101,6 +101,18 @@ def test_fallbacks_are_read_in_order():
     assert (allowed.reseeds, allowed.corrections) == (1, True)
     with pytest.raises(BadInputError, match="MODEL=OTHER"):
         read_allowed(fallbacks=["a"], simpler=[], reseeds=0, correct=False)
+
+
+def test_models_need_a_folder_to_go_to(tmp_path):
+    assert read_models(["http://a:1"], None, [], []) is None
+    with pytest.raises(BadInputError, match="--models is missing"):
+        read_models(["http://a:1"], None, [], ["a=https://x.example/a.safetensors"])
+    with pytest.raises(BadInputError, match="--model "):
+        read_models(["http://a:1"], tmp_path, [], ["a.safetensors"])
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({"models": []}))
+    sources = ["a.safetensors=https://x.example/a.safetensors?b=c"]
+    assert read_models(["http://a:1"], tmp_path, [listed], sources) is not None
 
 
 def test_ways_to_restart_are_read_and_odd_ones_refused():

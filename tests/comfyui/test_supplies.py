@@ -9,11 +9,12 @@ import json
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from holdfast.comfyui import Allowed, ComfyUI, FailureKind, WorkflowRejectedError
+from holdfast.comfyui import Allowed, ComfyUI, FailureKind, ModelHint, WorkflowRejectedError
 from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.standin import StandIn, StandInConfig
 from tests.comfyui.graphs import painting
@@ -84,6 +85,16 @@ async def test_a_model_no_server_has_is_fetched_while_the_job_waits(tmp_path, sh
     (told,) = result.degradations
     assert NAME in told
     assert (kinds(again), again.degradations) == ([], ())
+
+
+async def test_where_the_workflows_author_says_it_can_be_had_is_believed(tmp_path, shop):
+    hint = ModelHint(NAME, f"http://{shop}/{NAME}", "checkpoints", "", "")
+    odd = ModelHint("../../x", "file:///etc/passwd", "", "", "")
+    with serving(tmp_path) as (server, folder):
+        models = ModelManager(server.url, folder=folder, trusted_hosts=[shop])
+        async with ComfyUI(server.url, patience=QUICK, models=models) as comfy:
+            result = await comfy.run(replace(WORKFLOW, models_hinted=(odd, hint)))
+    assert NAME in result.degradations[0]
 
 
 async def test_a_damaged_model_is_mended_while_the_job_waits(tmp_path, shop):

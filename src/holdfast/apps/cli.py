@@ -130,6 +130,27 @@ def cli() -> None:
     help="How often a picture of one colour is made again with another seed.",
 )
 @click.option(
+    "--models",
+    "models_folder",
+    default=None,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The models folder the servers read, writable here: missing models are fetched into it.",
+)
+@click.option(
+    "--model",
+    "model_sources",
+    multiple=True,
+    metavar="NAME=URL",
+    help="Where a model can be fetched from: https:// or hf://.",
+)
+@click.option(
+    "--model-list",
+    "model_lists",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A list of models in ComfyUI-Manager's format.",
+)
+@click.option(
     "--restart-command",
     "restart_commands",
     multiple=True,
@@ -172,6 +193,9 @@ def run(
     simpler: tuple[str, ...],
     reseed: int,
     correct: bool,
+    models_folder: Path | None,
+    model_sources: tuple[str, ...],
+    model_lists: tuple[Path, ...],
     restart_commands: tuple[str, ...],
     restart_units: tuple[str, ...],
     restart_containers: tuple[str, ...],
@@ -179,7 +203,7 @@ def run(
     """Run workflows, in either format, on the servers and bring the files home."""
     from holdfast.apps.page_format import Loader
     from holdfast.apps.run import Order, carry_out
-    from holdfast.apps.run_options import read_allowed, read_restarts
+    from holdfast.apps.run_options import read_allowed, read_models, read_restarts
 
     loader = Loader(servers, wait=wait)
     order = Order.read(workflows, settings, count, output, loader.load)
@@ -199,6 +223,7 @@ def run(
                 correct=correct,
             ),
             strict=strict,
+            models=read_models(servers, models_folder, model_lists, model_sources),
             restarts=read_restarts(restart_commands, restart_units, restart_containers),
         )
     )

@@ -16,6 +16,7 @@ from holdfast.apps.screen import Screen, screen_for
 from holdfast.apps.servers import greet
 from holdfast.apps.stopping import Stopping
 from holdfast.comfyui import Allowed, ComfyUI, ComfyUIError, Limits, Patience, Workflow
+from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
@@ -127,6 +128,7 @@ def carry_out(
     allowed: Allowed,
     strict: bool,
     restarts: Mapping[str, RestartHook],
+    models: ModelManager | None,
 ) -> Exit:
     """Run the order to its end and give the account; returns the exit code."""
     account = Account()
@@ -143,6 +145,7 @@ def carry_out(
         limits=Limits(),
         allowed=allowed,
         restarts=restarts,
+        models=models,
         reach_seconds=reach,
         on_event=listen,
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from holdfast.comfyui import Allowed, RestartCommand, Workflow, container, systemd_unit
+from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
 
@@ -33,6 +35,25 @@ def read_allowed(
         reseeds=reseeds,
         corrections=correct,
     )
+
+
+def read_models(
+    servers: Sequence[str], folder: Path | None, lists: Sequence[Path], sources: Sequence[str]
+) -> ModelManager | None:
+    """Where missing models may be fetched from, and where to; None if nowhere.
+
+    Raises:
+        BadInputError: a source is not written as NAME=URL, or there is no folder to put it into.
+    """
+    if folder is None:
+        if lists or sources:
+            raise BadInputError(
+                "--models is missing: --model and --model-list need the models folder that the "
+                "servers read, to put files into"
+            )
+        return None
+    named = dict(_pair("--model", given) for given in sources)
+    return ModelManager(*servers, folder=folder, sources=[named, *lists])
 
 
 def read_restarts(

@@ -43,9 +43,11 @@ if TYPE_CHECKING:
         SyncVideoEngine,
         VideoEngine,
     )
+    from holdfast.comfyui.models import ModelManager
 
 _HOMES = {
     "ImageEngine": "engines",
+    "ModelManager": "models",
     "SyncComfyUI": "blocking",
     "SyncImageEngine": "engines",
     "SyncVideoEngine": "engines",
@@ -68,6 +70,7 @@ __all__ = [
     "MissingNode",
     "MissingNodesError",
     "ModelHint",
+    "ModelManager",
     "NodeFailedError",
     "NotComfyUIError",
     "OutOfMemoryError",

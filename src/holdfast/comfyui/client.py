@@ -268,7 +268,9 @@ class ComfyUI:
                 lambda: self.servers,
                 self._allowed if allowed is None else allowed,
                 strict=strict,
-                supplies=None if self._models is None else Supplies(self._models),
+                supplies=(
+                    None if self._models is None else Supplies(self._models, workflow.models_hinted)
+                ),
             ),
             hedge=self._hedge if hedge is None else _hedging(hedge),
             paid=self._paid,

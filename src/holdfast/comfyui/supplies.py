@@ -7,22 +7,30 @@ what was fetched is told, and only what servers list afterwards counts.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from holdfast.comfyui.edit import Change
 from holdfast.comfyui.failures import Failure, FailureKind, clip
 from holdfast.comfyui.model_inputs import looks_like_model
-from holdfast.comfyui.models import ModelError, ModelManager
+from holdfast.comfyui.models import ModelError, ModelManager, Source
+from holdfast.comfyui.page import ModelHint
 from holdfast.comfyui.workflow import Workflow
-from holdfast.errors import ErrorCategory
+from holdfast.errors import BadInputError, ErrorCategory
 
 log = logging.getLogger(__name__)
 
 
 class Supplies:
-    """What a job may ask for. Each thing is asked for once a job."""
+    """What a job may ask for. Each thing is asked for once a job.
 
-    def __init__(self, manager: ModelManager) -> None:
+    Args:
+        manager: fetches and mends.
+        hints: where the workflow's author says its models can be had.
+    """
+
+    def __init__(self, manager: ModelManager, hints: Iterable[ModelHint] = ()) -> None:
         self._manager = manager
+        self._hints = tuple(hints)
         self._asked: set[tuple[str, ...]] = set()
 
     def may_help(self, failure: Failure, workflow: Workflow) -> bool:
@@ -47,7 +55,8 @@ class Supplies:
             return clip(f"models could not be supplied: {error}", 500)
 
     async def _fetch(self, workflow: Workflow) -> Change | str:
-        done = await self._manager.ensure(workflow, allow_fallbacks=False)
+        hints = [source for each in self._hints if (source := _source(each)) is not None]
+        done = await self._manager.ensure(workflow, source=hints, allow_fallbacks=False)
         names = ", ".join(str(each.path.name) for each in done.fetched)
         if not names:
             return "nothing had to be fetched"
@@ -62,6 +71,18 @@ class Supplies:
             if result.mended:
                 return Change("model_mended", f"{name}: {result.words}", keeps_result=True)
         return "; ".join(told)
+
+
+def _source(hint: ModelHint) -> Source | None:
+    """A hint as a source; None if it is not fit to be one."""
+    sha256 = hint.hash if hint.hash_type.lower() == "sha256" and hint.hash else None
+    try:
+        return Source(
+            hint.url, hint.name, hint.directory or None, sha256=sha256, from_workflow=True
+        )
+    except BadInputError as error:
+        log.info("the workflow's hint for %s is no use: %s", hint.name[:100], error)
+        return None
 
 
 def _wanted(failure: Failure, workflow: Workflow) -> list[str]:
