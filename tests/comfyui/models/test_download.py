@@ -161,6 +161,17 @@ async def test_a_part_put_together_wrongly_is_fetched_once_more_whole(tmp_path, 
     assert get.content == MODEL
 
 
+async def test_a_part_from_another_address_is_not_gone_on_with(tmp_path, one_round):
+    async with serving({PATH: MODEL, "/other": OTHER}, {"cut": HALF}) as mirror:
+        get = Getting(mirror, tmp_path)
+        with pytest.raises(DownloadBrokenError):
+            await get(retry=again(1))
+        get.source = Source(f"{mirror.url}/other", "m.safetensors", sha256=sha(OTHER))
+        await get()
+        assert mirror.asked == [None, None]
+    assert get.content == OTHER
+
+
 async def test_it_goes_on_for_as_long_as_it_gets_further(tmp_path, monkeypatch):
     monkeypatch.setattr("holdfast.comfyui.models.download.WORTHWHILE_BYTES", 1_000)
     cuts = [{"cut": 150_000}] * 12

@@ -77,6 +77,14 @@ async def test_a_file_on_a_hub_is_found_fetched_and_checked(hub, tmp_path):
     assert len(hub.store.seen) == 1
 
 
+async def test_size_and_hash_are_known_before_a_byte_is_fetched(hub):
+    found = await locate(SOURCE)
+    assert (found.size, found.sha256) == (len(MODEL), SHA)
+    assert not hub.store.seen
+    hub.sha = "a-git-hash-of-a-small-file"
+    assert (await locate(SOURCE)).sha256 is None
+
+
 async def test_the_hub_s_login_goes_to_the_hub_alone(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_of_the_user")
     await getting(hub, tmp_path)
