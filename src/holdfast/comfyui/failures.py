@@ -20,6 +20,8 @@ gets the matching error::
     ├── ServerUnreachableError     no server could be reached
     ├── NotComfyUIError            something answered that is not ComfyUI
     └── DeadlineError              the time allowed was used up
+
+What goes wrong with model files themselves is a `ModelError` (`holdfast.comfyui.models.errors`).
 """
 
 from __future__ import annotations
