@@ -11,7 +11,7 @@ import time
 import pytest
 from PIL import Image
 
-from holdfast.comfyui import ComfyUI, ComfyUIError, Patience, events
+from holdfast.comfyui import ComfyUI, ComfyUIError, Limits, Patience, events
 from holdfast.comfyui.standin import Fault, StandIn, StandInConfig
 from tests.comfyui.graphs import painting, picture
 
@@ -54,7 +54,9 @@ async def test_every_job_is_delivered_through_a_storm(tmp_path, seed):
         ]
         urls = [each.url for each in standins]
         settings = {"patience": QUICK, "call_seconds": 1.0, "canary_seconds": 1.0}
-        async with ComfyUI(*urls, output_dir=tmp_path, **settings) as comfy:
+        # Whoever kills servers at random must not be taken for a poisonous job.
+        limits = Limits(deaths=40)
+        async with ComfyUI(*urls, output_dir=tmp_path, limits=limits, **settings) as comfy:
             raging = asyncio.create_task(storm(standins, chance))
 
             async def one(number: int) -> None:
