@@ -134,6 +134,14 @@ async def test_the_next_server_delivers_when_the_first_has(fault, expected):
     assert len(result.images) == 1
 
 
+async def test_a_frozen_server_is_not_waited_for_once_that_is_known():
+    freeze = Fault("freeze", node="KSampler", seconds=20.0)
+    with servers((freeze,), ()) as standins:
+        result = await run_on(standins, painting())
+    assert kinds(result) == [FailureKind.STALLED]
+    assert result.seconds < 12
+
+
 async def test_an_error_of_the_workflow_itself_is_not_tried_for_ever():
     fault = Fault("raise", node="KSampler", times=0, exception_type="ValueError", message="no")
     with servers((fault,), (fault,)) as standins:

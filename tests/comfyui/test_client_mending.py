@@ -165,6 +165,17 @@ async def test_a_damaged_model_is_replaced_by_what_was_declared():
     assert "sdxl.safetensors" in result.degradations[0]
 
 
+async def test_a_fallback_that_is_damaged_as_well_is_followed_by_the_next_one():
+    workflow = painting().with_inputs({"ckpt_name": "gone.safetensors"})
+    declared = Allowed(fallbacks={"gone.safetensors": ["sd15.safetensors", "sdxl.safetensors"]})
+    with StandIn(lacking(corrupt_models=frozenset({"sd15.safetensors"}))) as server:
+        result = await run_on([server], workflow, allowed=declared)
+        assert "sdxl.safetensors" in result.degradations[-1]
+        with pytest.raises(NodeFailedError):
+            # Nothing was declared for this one itself.
+            await run_on([server], painting(), allowed=declared)
+
+
 # The workflow ---------------------------------------------------------------------------
 
 

@@ -136,6 +136,14 @@ def test_a_damaged_model_lies_in_the_server(exception_type, message):
     assert "looks damaged" in failure.message
 
 
+def test_output_that_nobody_reads_lies_in_the_server():
+    failure = failed("BrokenPipeError", "[Errno 32] Broken pipe")
+    assert failure.kind is FailureKind.NODE_ERROR
+    assert failure.category is ErrorCategory.SYSTEM
+    assert failure.elsewhere
+    assert "restart it with its output in a file" in failure.message
+
+
 def test_a_file_that_is_gone_lies_in_the_server():
     failure = failed("FileNotFoundError", "[Errno 2] No such file or directory: '/input/a.png'")
     assert failure.kind is FailureKind.NODE_ERROR

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import time
 
@@ -22,6 +24,43 @@ from holdfast.errors import BadInputError
 
 SERVER = "http://gpu1:8188"
 AT_ONCE = RestartLimits(grace=0.0, grace_ill=0.0, boot=1.0, most=2)
+
+
+CHATTY = """
+import sys, time
+from pathlib import Path
+Path(sys.argv[1]).write_text("up")
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.01)
+sys.stdout.write("x" * 300_000)
+sys.stdout.flush()
+Path(sys.argv[1]).write_text("wrote all")
+"""
+START = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", *sys.argv[2:]])
+open(sys.argv[1], "w").write(str(child.pid))
+"""
+
+
+async def until(path, words: str) -> None:
+    for _ in range(1_000):
+        if path.exists() and path.read_text() == words:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"the child never said {words!r}")
+
+
+async def test_a_server_that_a_command_leaves_running_can_print_for_ever(tmp_path):
+    pid, state, go = tmp_path / "pid", tmp_path / "state", tmp_path / "go"
+    words = (sys.executable, "-c", START, str(pid), CHATTY, str(state), str(go))
+    try:
+        await RestartCommand(words, seconds=20)("gpu1", "it was away")
+        await until(state, "up")
+        go.touch()
+        await until(state, "wrote all")
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 async def test_a_command_runs_without_a_shell(tmp_path):

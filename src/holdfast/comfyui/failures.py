@@ -220,6 +220,13 @@ def from_fault(fault: NodeFault, server: str | None) -> Failure:
     elif _MODEL_DAMAGED.search(evidence):
         category, elsewhere = ErrorCategory.MODEL, True
         message = f"{where} could not read its model file; it looks damaged ({fault.words})"
+    elif fault.exception_type == "BrokenPipeError":
+        # Progress bars are printed while nodes run: without a reader, all that show one fail.
+        category, elsewhere = ErrorCategory.SYSTEM, True
+        message = (
+            f"{where} wrote where nobody reads any more; if that was the server's own output, "
+            f"restart it with its output in a file ({fault.words})"
+        )
     elif fault.exception_type == "FileNotFoundError":
         category, elsewhere = ErrorCategory.SYSTEM, True
         message = f"{where} missed a file on the server ({fault.words})"

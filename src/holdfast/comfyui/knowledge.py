@@ -33,22 +33,26 @@ class Knowledge:
         self._catalogs: dict[str, tuple[float, Catalog]] = {}
         self._memory: dict[str, int] = {}
 
-    async def catalog(self, server: Server, *, fresh: bool = False) -> Catalog | None:
+    async def catalog(
+        self, server: Server, *, fresh: bool = False, seconds: float | None = None
+    ) -> Catalog | None:
         """The node classes of a server; what was known last if it does not answer now.
 
         Args:
             server: the server.
             fresh: ask even if the answer known is young.
+            seconds: how long to wait for an answer; None: as long as a large one may take.
         """
         asked_at, known = self._catalogs.get(server.name, (float("-inf"), None))
         now = ambient.now()
         if known is not None and not fresh and now - asked_at < CATALOG_SECONDS:
             return known
         try:
-            given = await server.object_info()
+            async with asyncio.timeout(seconds):
+                given = await server.object_info()
             # Hundreds of node packs make ten megabytes of it.
             catalog = await asyncio.to_thread(Catalog.parse, given, source=server.name)
-        except (ServerCallError, BadInputError) as error:
+        except (ServerCallError, BadInputError, TimeoutError) as error:
             log.debug("no object_info from %s: %s", server.name, error)
             return known
         self._catalogs[server.name] = (now, catalog)

@@ -25,6 +25,7 @@ from holdfast.comfyui.surgery import (
     mend_model_names,
     next_memory_edit,
     replace_models,
+    with_the_rest,
     without_class,
 )
 from holdfast.comfyui.workflow import Workflow
@@ -32,6 +33,7 @@ from holdfast.errors import ErrorCategory
 
 SIMPLER = "simpler_workflow"
 RESEEDED = "reseeded"
+OTHER_MODEL = "other_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,12 @@ def _rejected(failure: Failure, form: Form, catalog: Catalog, allowed: Allowed) 
 def _node_error(failure: Failure, form: Form, catalog: Catalog, allowed: Allowed) -> Iterator[Mend]:
     workflow = form.workflow
     if failure.category is ErrorCategory.MODEL and failure.node_id in workflow.graph:
-        edit = replace_models(workflow, catalog, allowed.fallbacks, node_id=failure.node_id)
+        replaced = {
+            node for change in form.changes if change.name == OTHER_MODEL for node in change.nodes
+        }
+        was_one = failure.node_id in replaced
+        fallbacks = with_the_rest(allowed.fallbacks) if was_one else allowed.fallbacks
+        edit = replace_models(workflow, catalog, fallbacks, node_id=failure.node_id)
         if edit is not None:
             yield Mend.by(edit, form)
     if allowed.bypass and failure.node_id is not None:

@@ -38,6 +38,9 @@ _MENDABLE = frozenset(
     }
 )
 
+_ASK_STALLED = 3.0
+"""Seconds a server that has stalled gets to say what its node classes are."""
+
 
 class Repair:
     """The form of one job, and how it came to it. Used once, in one event loop."""
@@ -170,7 +173,10 @@ class Repair:
         """Why the run must not be repeated: it may have cost money. None if it did not."""
         if self._allowed.rerun_paid:
             return None
-        paid = paid_nodes(self.form.workflow, await self._catalog(place, fresh=False))
+        # A frozen server answers nothing, and the job is waiting to go elsewhere.
+        seconds = _ASK_STALLED if failure.kind is FailureKind.STALLED else None
+        catalog = await self._catalog(place, fresh=False, seconds=seconds)
+        paid = paid_nodes(self.form.workflow, catalog)
         if not paid or not may_have_been_paid(failure, paid, begun, joined=joined):
             return None
         named = ", ".join(f"node {node} ({name})" for node, name in paid.items())
@@ -182,11 +188,13 @@ class Repair:
             category=failure.category or ErrorCategory.WORKFLOW,
         )
 
-    async def _catalog(self, place: Place, *, fresh: bool) -> Catalog | None:
+    async def _catalog(
+        self, place: Place, *, fresh: bool, seconds: float | None = None
+    ) -> Catalog | None:
         known = self._knowledge.last_catalog([place.name])
         if known is not None and not fresh:
             return known
-        return await self._knowledge.catalog(place.server, fresh=fresh) or known
+        return await self._knowledge.catalog(place.server, fresh=fresh, seconds=seconds) or known
 
     async def _has_less(self, place: Place) -> bool:
         memory = await self._knowledge.memory(self._servers())

@@ -1,9 +1,10 @@
 """Restarting a ComfyUI server by what its owner declared: a command, a unit, a container, a hook.
 
 Nothing is guessed: a server without a declared way is never restarted. A
-command runs without a shell, for a limited time, and what it prints is kept to
-a few lines. That a restart *worked* is said by nobody here: the server itself
-must pass its probe again.
+command runs without a shell, for a limited time; of what it prints the last
+lines are told if it fails. It may leave the server running behind it. That a
+restart *worked* is said by nobody here: the server itself must pass its probe
+again.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 import re
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import IO
 
 from holdfast.comfyui import events
 from holdfast.comfyui.failures import clip
@@ -69,30 +73,36 @@ class RestartCommand:
         """
         del server, reason
         program = self.words[0]
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *self.words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-        except OSError as error:
-            raise RestartError(f"{program}: {error.strerror or error}") from None
+        # Not a pipe: a server that the command leaves running writes to it for as long as it
+        # lives, and fails at every job once nobody reads a pipe any more.
+        with tempfile.TemporaryFile() as said:
+            try:
+                child = await asyncio.create_subprocess_exec(
+                    *self.words,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=asyncio.subprocess.STDOUT,
+                )
+            except OSError as error:
+                raise RestartError(f"{program}: {error.strerror or error}") from None
+            code = await self._ended(child)
+            if code != 0:
+                raise RestartError(
+                    f"{program} failed with exit code {code}: "
+                    f"{_last_words(said) or 'it said nothing'}"
+                )
+
+    async def _ended(self, child: asyncio.subprocess.Process) -> int:
         try:
             async with asyncio.timeout(self.seconds):
-                said = await _last_words(child)
-                code = await child.wait()
+                return await child.wait()
         except TimeoutError:
-            raise RestartError(f"{program} took longer than {self.seconds:g} s") from None
+            raise RestartError(f"{self.words[0]} took longer than {self.seconds:g} s") from None
         finally:
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()
                 await child.wait()
-        if code != 0:
-            raise RestartError(
-                f"{program} failed with exit code {code}: {said or 'it said nothing'}"
-            )
 
 
 def systemd_unit(name: str, *, user: bool = False) -> RestartCommand:
@@ -178,12 +188,9 @@ class Restarter:
         )
 
 
-async def _last_words(child: asyncio.subprocess.Process) -> str:
-    kept = b""
-    assert child.stdout is not None  # noqa: S101 - it was asked for
-    while chunk := await child.stdout.read(4_096):
-        kept = (kept + chunk)[-_KEPT:]
-    words = " ".join(kept.decode(errors="replace").split())
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - _KEPT))
+    words = " ".join(said.read(_KEPT).decode(errors="replace").split())
     return printable(scrub(words)[-_WORDS:])
 
 

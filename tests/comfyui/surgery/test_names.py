@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.comfyui.surgery import mend_model_names, replace_models
+from holdfast.comfyui.surgery import mend_model_names, replace_models, with_the_rest
 from holdfast.errors import BadInputError
 from tests.comfyui.surgery.graphs import catalog, flux, sd15
 
@@ -42,6 +42,15 @@ def test_a_model_that_is_there_is_replaced_only_where_it_is_said_to_be_damaged()
         sd15(), catalog(), {"sd15.safetensors": ["sd3.5.safetensors"]}, node_id="ckpt"
     )
     assert edit.workflow.graph["ckpt"]["inputs"]["ckpt_name"] == "sd3.5.safetensors"
+
+
+def test_after_a_fallback_come_the_ones_declared_after_it_unless_they_differ():
+    declared = {"a": ["x", "y", "z"], "b": ["z", "w"], "y": ["own"]}
+    known = with_the_rest(declared)
+    assert known["x"] == ("y", "z")
+    assert known["y"] == ("own",)
+    assert known["a"] == ("x", "y", "z")
+    assert "z" not in known
 
 
 @pytest.mark.parametrize("others", ["b", [1]])

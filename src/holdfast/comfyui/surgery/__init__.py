@@ -18,7 +18,7 @@ from holdfast.comfyui.surgery.loaders import (
     smaller_text_encoder,
     text_encoder_on_cpu,
 )
-from holdfast.comfyui.surgery.names import mend_model_names, replace_models
+from holdfast.comfyui.surgery.names import mend_model_names, replace_models, with_the_rest
 from holdfast.comfyui.surgery.polish import (
     Polish,
     bypass_optional,
@@ -67,5 +67,6 @@ __all__ = [
     "split_batch",
     "text_encoder_on_cpu",
     "tile",
+    "with_the_rest",
     "without_class",
 ]

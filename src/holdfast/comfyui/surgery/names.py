@@ -78,6 +78,19 @@ def replace_models(
     return draft.finish("other_model", f"another model, as declared: {'; '.join(told[:5])}")
 
 
+def with_the_rest(fallbacks: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The same, and for each fallback the ones after it: for a model that was itself a fallback.
+
+    What is declared for several models to be followed by different ones is followed by none.
+    """
+    rest: dict[str, set[tuple[str, ...]]] = {}
+    for others in _declared(fallbacks).values():
+        for number, each in enumerate(others, start=1):
+            rest.setdefault(each, set()).add(others[number:])
+    after = {name: next(iter(ends)) for name, ends in rest.items() if len(ends) == 1}
+    return after | _declared(fallbacks)
+
+
 def _declared(fallbacks: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     for name, others in fallbacks.items():
         if isinstance(others, str) or not all(isinstance(each, str) for each in others):
