@@ -19,7 +19,7 @@ import gc
 import sys
 import threading
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import (
     AsyncGeneratorType,
     CodeType,
@@ -43,13 +43,6 @@ DEEPEST = 10_000
 """Awaits looked at in one task."""
 DEEPEST_HELD, MOST_HELD = 4, 500
 """How far, and at how many objects, one awaitable is looked into."""
-_KINDS: dict[type, tuple[str, str, str]] = {
-    CoroutineType: ("cr_frame", "cr_running", "cr_await"),
-    GeneratorType: ("gi_frame", "gi_running", "gi_yieldfrom"),
-    # It says that it runs while it waits for something, too.
-    AsyncGeneratorType: ("ag_frame", "", "ag_await"),
-}
-"""What can be suspended: where its frame is, whether it runs, and what it waits for."""
 _NO_WAY = (
     type,
     FunctionType,
@@ -170,17 +163,18 @@ def _awaiting(task: asyncio.Task[Any]) -> Iterator[FrameType]:
     """The frames of a suspended task, from the outside in."""
     awaited: Any = task.get_coro()
     for _ in range(DEEPEST):
-        kind = _KINDS.get(type(awaited))
-        if kind is None:
+        read = _SUSPENDED.get(type(awaited))
+        if read is None:
             # What is written in C, or in a class of its own, does not say what it waits for.
             awaited = _held_by(awaited)
             if awaited is None:
                 return
             continue
-        if not _is_suspended(awaited):
+        found = read(awaited)
+        if found is None:
             return  # it is over, or on the stack of its thread
-        yield getattr(awaited, kind[0])
-        awaited = getattr(awaited, kind[2])
+        frame, awaited = found
+        yield frame
 
 
 def _held_by(awaitable: object) -> object | None:
@@ -196,8 +190,9 @@ def _held_by(awaitable: object) -> object | None:
             for held in gc.get_referents(one):
                 if id(held) in seen or isinstance(held, _NO_WAY):
                     continue
-                if type(held) in _KINDS:
-                    if _is_suspended(held):
+                read = _SUSPENDED.get(type(held))
+                if read is not None:
+                    if read(held) is not None:
                         return cast("object", held)
                     continue
                 seen.add(id(held))
@@ -208,10 +203,39 @@ def _held_by(awaitable: object) -> object | None:
     return None
 
 
-def _is_suspended(held: object) -> bool:
-    frame, running, waits_for = _KINDS[type(held)]
-    told: FrameType | None = getattr(held, frame)
-    # What runs stands on another frame. Asking it what it waits for crashes the interpreter.
-    if told is None or told.f_back is not None:
-        return False
-    return not (running and getattr(held, running)) and getattr(held, waits_for) is not None
+# Whether it runs and what it waits for are read in one breath: a thread can be made to let others
+# go at a call or a jump backwards, and between two reads of attributes there is neither. What began
+# to run in between would crash the interpreter when asked what it waits for.
+
+
+def _of_coroutine(it: CoroutineType[Any, Any, Any]) -> tuple[FrameType, object] | None:
+    frame = it.cr_frame
+    if frame is None or it.cr_running:
+        return None
+    waits_for = it.cr_await
+    return None if waits_for is None else (frame, waits_for)
+
+
+def _of_generator(it: GeneratorType[Any, Any, Any]) -> tuple[FrameType, object] | None:
+    frame = it.gi_frame
+    if frame is None or it.gi_running:
+        return None
+    waits_for = it.gi_yieldfrom
+    return None if waits_for is None else (frame, waits_for)
+
+
+def _of_async_generator(it: AsyncGeneratorType[Any, Any]) -> tuple[FrameType, object] | None:
+    # It says that it runs while it waits for something, too; what runs stands on another frame.
+    frame = it.ag_frame
+    if frame is None or frame.f_back is not None:
+        return None
+    waits_for = it.ag_await
+    return None if waits_for is None else (frame, waits_for)
+
+
+_SUSPENDED: dict[type, Callable[[Any], tuple[FrameType, object] | None]] = {
+    CoroutineType: _of_coroutine,
+    GeneratorType: _of_generator,
+    AsyncGeneratorType: _of_async_generator,
+}
+"""What can be suspended, and how to read its frame and what it waits for; None if it is not."""
