@@ -15,6 +15,7 @@ during the first attempt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 import threading
@@ -38,7 +39,7 @@ Each has the locals `governs`, set while its first attempt runs and true if a re
 `call`, set when it has handed over to the flows; and `rest`.
 """
 
-_looking = threading.Lock()
+_looking = threading.RLock()
 DEEPEST = 10_000
 """Awaits looked at in one task."""
 DEEPEST_HELD, MOST_HELD = 4, 500
@@ -82,10 +83,11 @@ def governed(frame: FrameType | None = None) -> bool:
 
 def calls_of(inflight: object) -> int:
     """How many calls on hot paths that belong to ``inflight`` are on their way now."""
-    running = sum(
-        told["rest"].inflight is inflight for frame in _tops() for told in _protecting(frame)
-    )
-    return running + len(tasks_of(inflight))
+    with _looking_around():
+        running = sum(
+            told["rest"].inflight is inflight for frame in _tops() for told in _protecting(frame)
+        )
+        return running + len(tasks_of(inflight))
 
 
 def tasks_of(inflight: object) -> list[asyncio.Task[Any]]:
@@ -93,8 +95,10 @@ def tasks_of(inflight: object) -> list[asyncio.Task[Any]]:
 
     One for each such call: a task with two of them is named twice.
     """
+    with _looking_around():
+        loops = list(_running_loops())
     found: list[asyncio.Task[Any]] = []
-    for loop in _running_loops():
+    for loop in loops:
         for task in asyncio.all_tasks(loop):
             for frame in _awaiting(task):
                 told = _protects(frame)
@@ -125,19 +129,28 @@ def _protecting(frame: FrameType | None) -> Iterator[dict[str, Any]]:
         del frame
 
 
-def _tops() -> list[FrameType]:
-    """The innermost frame of every thread."""
+@contextlib.contextmanager
+def _looking_around() -> Iterator[None]:
+    """While somebody looks at the frames of other threads, no cyclic collection runs.
+
+    The interpreter holds a lock while it lists them that a thread needs to start. If a collection
+    came then, what it runs could let that thread go first, and both would wait for ever: CPython
+    issue 106883. And a frame whose thread was just leaving it may outlast what it stands on; a
+    collection that comes upon it crashes. So none comes before all of them are let go.
+    """
     with _looking:
-        # The interpreter holds a lock meanwhile that a thread needs to start. If a collection
-        # came now, what it runs could let that thread go first, and both would wait for ever:
-        # CPython issue 106883.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            return list(sys._current_frames().values())  # noqa: SLF001  # documented
+            yield
         finally:
             if collecting:
                 gc.enable()
+
+
+def _tops() -> list[FrameType]:
+    """The innermost frame of every thread."""
+    return list(sys._current_frames().values())  # noqa: SLF001  # documented
 
 
 def _running_loops() -> Iterator[asyncio.AbstractEventLoop]:
