@@ -313,3 +313,12 @@ async def test_what_may_have_cost_money_is_not_run_again(monkeypatch):
         assert (await run_on(standins, painting())).files
     with servers((Fault("raise", node="VAEDecode"),)) as standins:
         assert (await run_on(standins, painting(), allowed=Allowed(rerun_paid=True))).files
+
+
+async def test_a_suspect_picture_that_was_paid_for_is_delivered_and_not_paid_for_again(monkeypatch):
+    monkeypatch.setattr("holdfast.comfyui.repair.paid_nodes", lambda *_: {"5": "KSampler"})
+    with servers((Fault("black_picture"),)) as standins:
+        result = await run_on(standins, painting(), allowed=Allowed(reseeds=2))
+    assert len(result.attempts) == 1
+    assert len(result.suspects) == 1
+    assert any("suspect" in each for each in result.notes)
