@@ -324,3 +324,24 @@ async def test_what_may_have_cost_money_is_not_run_again(monkeypatch):
         assert (await run_on(standins, painting())).files
     with servers((Fault("raise", node="VAEDecode"),)) as standins:
         assert (await run_on(standins, painting(), allowed=Allowed(rerun_paid=True))).files
+
+
+async def test_a_suspect_picture_that_was_paid_for_is_delivered_and_not_paid_for_again(monkeypatch):
+    monkeypatch.setattr("holdfast.comfyui.repair.paid_nodes", lambda *_: {"5": "KSampler"})
+    with servers((Fault("black_picture"),)) as standins:
+        result = await run_on(standins, painting(), allowed=Allowed(reseeds=2))
+    assert len(result.attempts) == 1
+    assert len(result.suspects) == 1
+    assert any("suspect" in each for each in result.notes)
+
+
+async def test_files_of_several_saving_nodes_are_named_alike_in_every_part(tmp_path):
+    graph = dict(painting(batch=4).graph)
+    graph["8"] = node("EmptyImage", width=64, height=64, batch_size=1, color=3)
+    graph["9"] = node("SaveImage", images=["8", 0], filename_prefix="other")
+    short = Fault("out_of_memory", node="KSampler", above=2 * PIXELS, times=0)
+    with servers((short,)) as standins:
+        workflow = Workflow.from_api(graph, name="two")
+        result = await run_on(standins, workflow, output_dir=tmp_path)
+    expected = [f"two_7_{number:02d}.png" for number in range(1, 5)] + ["two_9_01.png"]
+    assert [each.filename for each in result.files] == expected

@@ -130,6 +130,11 @@ class Course:
         else:
             if (found := self._suspicion(place, files)) is None:
                 return files
+            begun = frozenset(run.begun)
+            if await self._repair.paid(place, found, begun, joined=run.joined) is not None:
+                # Paid for already: it is delivered as it is rather than paid for twice.
+                self._notes += _told(files)
+                return files
             failure = found
             throw_away(files)
         finally:
@@ -153,7 +158,7 @@ class Course:
                 suspects[0].node_id,
                 category=ErrorCategory.WORKFLOW,
             )
-        self._notes += [f"suspect: {each.filename}: {each.suspect}" for each in suspects]
+        self._notes += _told(files)
         return None
 
     async def _failed(
@@ -232,6 +237,10 @@ class Course:
             category=ErrorCategory.SYSTEM,
         )
         return failure.to_error(tuple(self.attempts))
+
+
+def _told(files: tuple[OutputFile, ...]) -> list[str]:
+    return [f"suspect: {each.filename}: {each.suspect}" for each in files if each.suspect]
 
 
 _SAY_LITTLE = frozenset(

@@ -99,7 +99,8 @@ def _expected(
 
 async def _fetch(server: Server, job: Job, ref: FileRef, wanted: list[FileRef]) -> OutputFile:
     name = job.file_name
-    if len({each.node_id for each in wanted}) > 1:
+    # A later run of a batch may leave out a node that an earlier one had: names stay alike.
+    if len({each.node_id for each in wanted} | set(job.before or ())) > 1:
         name += f"_{outputs.safe_name(ref.node_id, 20)}"
     same_node = [each for each in wanted if each.node_id == ref.node_id]
     if len(same_node) > 1 or job.before is not None:
