@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections import Counter
 
 import pytest
@@ -222,6 +223,25 @@ async def test_a_simpler_workflow_is_the_last_resort():
     assert "a card" in result.degradations[0]
 
 
+async def test_a_simpler_workflow_shows_what_was_asked_for():
+    graph = painting(seed=999, size=128).to_api()
+    del graph["6"], graph["7"]
+    graph["16"] = node("VAEDecodeTiled", samples=["5", 0], vae=["1", 2], tile_size=512, overlap=64,
+                       temporal_size=64, temporal_overlap=8)  # fmt: skip
+    graph["17"] = node("SaveImage", images=["16", 0], filename_prefix="s")
+    allowed = Allowed(simpler=[Workflow.from_api(graph, name="tiles")])
+    broken = Fault("raise", node="VAEDecode", times=0)
+    asked = painting(seed=5).with_inputs({"2.text": "a red cat"})
+    with servers((broken,)) as standins:
+        result = await run_on(standins, asked, allowed=allowed)
+    with Image.open(io.BytesIO(result.files[0].bytes)) as picture:
+        ran = json.loads(picture.info["prompt"])
+    assert ran["2"]["inputs"]["text"] == "a red cat"
+    assert ran["5"]["inputs"]["seed"] == 5
+    assert "prompt" in result.degradations[0]
+    assert "seed" in result.degradations[0]
+
+
 async def test_values_are_corrected_on_request_only():
     workflow = painting().with_inputs({"cfg": "7.5", "steps": 20_000})
     with StandIn(lacking()) as server:
@@ -249,6 +269,34 @@ async def test_a_black_picture_is_made_again_with_another_seed_on_request():
     assert kinds(result) == [FailureKind.SUSPECT]
     assert result.suspects == ()
     assert "seed" in result.degradations[0]
+
+
+async def test_a_suspect_picture_is_delivered_if_no_better_one_comes(tmp_path):
+    black = Fault("black_picture")
+    broken = Fault("raise", node="VAEDecode", job=2, times=0)
+    with servers((black, broken)) as standins:
+        result = await run_on(standins, painting(), allowed=Allowed(reseeds=1), output_dir=tmp_path)
+    assert [each.filename for each in result.suspects] == ["painting.png"]
+    assert result.degradations == ()
+    assert any("no better picture" in note for note in result.notes)
+    assert [each.name for each in tmp_path.iterdir()] == ["painting.png"]
+
+
+async def test_a_suspect_picture_is_delivered_when_the_time_is_up(tmp_path):
+    black, frozen = Fault("black_picture"), Fault("freeze", job=2, node="KSampler", seconds=30)
+    with servers((black, frozen)) as standins:
+        result = await run_on(
+            standins, painting(), allowed=Allowed(reseeds=1), output_dir=tmp_path, deadline=3.0
+        )
+    assert len(result.suspects) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["painting.png"]
+
+
+async def test_of_a_suspect_and_a_better_picture_only_the_better_one_stays(tmp_path):
+    with servers((Fault("black_picture"),)) as standins:
+        result = await run_on(standins, painting(), allowed=Allowed(reseeds=1), output_dir=tmp_path)
+    assert result.suspects == ()
+    assert [each.name for each in tmp_path.iterdir()] == [result.files[0].filename]
 
 
 # Servers --------------------------------------------------------------------------------

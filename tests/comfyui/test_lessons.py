@@ -35,6 +35,15 @@ def test_a_lesson_tells_what_was_done_and_what_fitted():
     assert (lesson.names, lesson.fits) == (NAMES, 5.0)
 
 
+def test_a_lesson_is_forgotten_after_a_while():
+    lessons = Lessons()
+    lessons.learn("a", painting(), NAMES, 1.0, now=0.0)
+    lessons.learn("a", painting(), NAMES, 1.0, now=3000.0)
+    assert lessons.recall("a", painting(), 3500.0) is not None
+    assert lessons.recall("a", painting(), 3601.0) is None
+    assert lessons.recall("a", painting(), 0.0) is None
+
+
 def test_lessons_are_bounded_and_those_in_use_stay():
     lessons = Lessons()
     lessons.learn("first", painting(), NAMES, 1.0)

@@ -145,6 +145,12 @@ def test_a_lesson_is_no_licence_for_what_is_not_allowed():
         ("least_frames", 1.5),
         ("reseeds", -1),
         ("fallbacks", {"a": "b"}),
+        ("fallbacks", {"a": None}),
+        ("fallbacks", ["a"]),
+        ("least_area", "x"),
+        ("reseeds", "2"),
+        ("simpler", picture()),
+        ("simpler", ["x"]),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(field, value):

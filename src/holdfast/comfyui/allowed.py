@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from holdfast.errors import BadInputError
 
@@ -51,12 +51,16 @@ class Allowed:
     def __post_init__(self) -> None:
         for name in ("least_area", "least_frames"):
             value = getattr(self, name)
-            if not 0 < value <= 1:
+            if not _is_number(value) or not 0 < value <= 1:
                 raise BadInputError(f"{name} is {value!r}; it must be above 0 and at most 1")
-        if not 0 <= self.reseeds <= 100:
+        if not _is_number(self.reseeds, int) or not 0 <= self.reseeds <= 100:
             raise BadInputError(f"reseeds is {self.reseeds!r}; it must be 0 to 100")
+        if not isinstance(cast("object", self.fallbacks), Mapping):
+            raise BadInputError(
+                f"fallbacks are {self.fallbacks!r:.100}; they must map a model to a list of others"
+            )
         for model, others in self.fallbacks.items():
-            if isinstance(others, str) or not all(isinstance(each, str) for each in others):
+            if not _is_list_of_names(others):
                 raise BadInputError(
                     f"fallbacks of {model!r} are {others!r}; they must be a list of model names"
                 )
@@ -65,7 +69,19 @@ class Allowed:
             "fallbacks",
             MappingProxyType({key: tuple(value) for key, value in self.fallbacks.items()}),
         )
+        simpler: object = self.simpler
+        graphs = isinstance(simpler, list | tuple) and all(hasattr(e, "graph") for e in simpler)
+        if not graphs:
+            raise BadInputError(f"simpler is {simpler!r:.100}; it must be a list of workflows")
         object.__setattr__(self, "simpler", tuple(self.simpler))
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds or (int, float)) and not isinstance(value, bool)
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
 NOTHING = Allowed(precision=False, bypass=False, smaller=False)

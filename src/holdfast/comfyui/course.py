@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from holdfast.comfyui import events
 from holdfast.comfyui.attempt import AttemptRun
@@ -63,6 +64,8 @@ class Course:
         self._notes: list[str] = []
         self._step = Again("first attempt")
         self._place: Place | None = None
+        self._kept: RunResult | None = None
+        """A delivery with a suspect picture: what is left if nothing better comes."""
 
     async def run(self) -> RunResult:
         """Bring the job to its end.
@@ -78,14 +81,31 @@ class Course:
                 result = await _HELD_TO_ITS_DEADLINE.execute(self._to_the_end)
             whole = True
         except ComfyUIError:
-            raise
+            result, whole = self._suspect_or_raise(), True
         except DeadlineExceededError:
-            raise self._too_late() from None
+            if self._kept is None:
+                raise self._too_late() from None
+            result, whole = self._suspect_or_raise(), True
         finally:
             if not whole:
                 throw_away(self._repair.form.files)  # half a delivery is none
                 self._repair.start_over()
+            if self._kept is not None and (not whole or result is not self._kept):
+                throw_away(self._kept.files)
         return result
+
+    def _suspect_or_raise(self) -> RunResult:
+        if self._kept is None:
+            raise  # noqa: PLE0704 - called while it is handled
+        told = "no better picture came: the suspect one is delivered"
+        notes = (*self._kept.notes, *_told(self._kept.files), told)
+        self._kept = replace(
+            self._kept,
+            attempts=tuple(self.attempts),
+            seconds=ambient.now() - self._began,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+        return self._kept
 
     async def _to_the_end(self) -> RunResult:
         try:
@@ -136,12 +156,25 @@ class Course:
                 self._notes += _told(files)
                 return files
             failure = found
-            throw_away(files)
+            self._keep(place, files)
         finally:
             self._notes += run.notes
         paid = await self._repair.paid(place, failure, frozenset(run.begun), joined=run.joined)
         await self._failed(place, failure, started, paid)
         return None
+
+    def _keep(self, place: Place, files: tuple[OutputFile, ...]) -> None:
+        if self._kept is not None:
+            throw_away(self._kept.files)
+        self._kept = RunResult(
+            self.job.prompt_id,
+            place.name,
+            files,
+            (),
+            0.0,
+            degradations=self._repair.form.losses,
+            notes=tuple(self._notes),
+        )
 
     def _suspicion(self, place: Place, files: tuple[OutputFile, ...]) -> Failure | None:
         suspects = [each for each in files if each.suspect]

@@ -34,12 +34,14 @@ class Form:
     """A job's runs, in order, and everything that was changed to come to them."""
 
     parts: tuple[Part, ...]
+    given: Workflow
+    """As the caller gave it."""
     changes: tuple[Change, ...] = ()
 
     @classmethod
     def of(cls, workflow: Workflow) -> Form:
         """The workflow as it was given: one run."""
-        return cls((Part(workflow),))
+        return cls((Part(workflow),), workflow)
 
     @property
     def next(self) -> int:
@@ -84,7 +86,7 @@ class Form:
         parts: list[Part] = []
         for index, part in enumerate(self.parts):
             parts += [Part(each) for each in runs[index]] if index in runs else [part]
-        return Form(tuple(parts), (*self.changes, change))
+        return Form(tuple(parts), self.given, (*self.changes, change))
 
     def delivered(self, files: tuple[OutputFile, ...]) -> Form:
         """With the next run made."""

@@ -355,7 +355,7 @@ class Escort:
 
     def _from_second(self, second: _Second, files: tuple[OutputFile, ...]) -> RunResult:
         now = ambient.now()
-        last = Attempt(0, second.place.name, now - second.began)
+        last = Attempt(0, second.place.name, now - second.began, made=len(files))
         return RunResult(
             self._job.prompt_id,
             second.place.name,

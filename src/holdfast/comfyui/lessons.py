@@ -15,6 +15,9 @@ from holdfast.comfyui.workflow import Workflow, is_link
 MOST = 2_000
 """Lessons kept; the one used longest ago goes first."""
 
+LESSON_SECONDS = 3600.0
+"""After so long a job is tried as it was given again: memory comes and goes."""
+
 _SIZES = ("width", "height", "batch_size", "length", "frames", "num_frames", "video_frames")
 _MODEL_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
@@ -34,6 +37,8 @@ class Lesson:
     """The kinds of changes."""
     at: str = ""
     """The class of the node that ran out of memory."""
+    learned_at: float = 0.0
+    """Seconds of a monotonic clock."""
 
 
 class Lessons:
@@ -43,7 +48,14 @@ class Lessons:
         self._learned: OrderedDict[Key, Lesson] = OrderedDict()
 
     def learn(
-        self, server: str, workflow: Workflow, names: frozenset[str], fits: float, *, at: str = ""
+        self,
+        server: str,
+        workflow: Workflow,
+        names: frozenset[str],
+        fits: float,
+        *,
+        at: str = "",
+        now: float = 0.0,
     ) -> None:
         """``workflow``, as it was given, fitted into ``server`` with these changes.
 
@@ -53,21 +65,29 @@ class Lessons:
             names: the kinds of changes.
             fits: the size of the largest run that was made of it.
             at: the class of the node that ran out of memory.
+            now: when; seconds of a monotonic clock.
         """
         key = (server, models_of(workflow))
         known = self._learned.pop(key, None)
         size = size_of(workflow)
         if known is not None and known.names == names:
             size = min(size, known.size)
-        self._learned[key] = Lesson(size, fits, names, at)
+        began = known.learned_at if known is not None and known.names == names else now
+        self._learned[key] = Lesson(size, fits, names, at, began)
         while len(self._learned) > MOST:
             self._learned.popitem(last=False)
 
-    def recall(self, server: str, workflow: Workflow) -> Lesson | None:
-        """What to start with on this server; None if nothing speaks for changes."""
+    def recall(self, server: str, workflow: Workflow, now: float = 0.0) -> Lesson | None:
+        """What to start with on this server; None if nothing speaks for changes.
+
+        A lesson is forgotten after a while, so that one shortage does not shrink all that comes.
+        """
         key = (server, models_of(workflow))
         known = self._learned.get(key)
         if known is None or size_of(workflow) < known.size:
+            return None
+        if now - known.learned_at > LESSON_SECONDS:
+            del self._learned[key]
             return None
         self._learned.move_to_end(key)
         return known

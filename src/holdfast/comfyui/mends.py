@@ -18,6 +18,7 @@ from holdfast.comfyui.failures import Failure, FailureKind
 from holdfast.comfyui.form import Form
 from holdfast.comfyui.lessons import Lesson, size_of
 from holdfast.comfyui.plan import Offer
+from holdfast.comfyui.simpler import carried
 from holdfast.comfyui.surgery import (
     KnobLimits,
     Split,
@@ -110,7 +111,7 @@ def _candidates(
             yield from _reseeded(form, allowed)
             return
     if failure.kind is not FailureKind.SERVER_DIED:
-        yield from _simpler(form, allowed)
+        yield from _simpler(form, catalog, allowed)
 
 
 def _memory(
@@ -201,11 +202,11 @@ def _reseeded(form: Form, allowed: Allowed) -> Iterator[Mend]:
     yield Mend.by(edit, form, early=True)
 
 
-def _simpler(form: Form, allowed: Allowed) -> Iterator[Mend]:
+def _simpler(form: Form, catalog: Catalog, allowed: Allowed) -> Iterator[Mend]:
     done = sum(change.name == SIMPLER for change in form.changes)
     if done >= len(allowed.simpler) or form.begun:
         return
-    simpler: Workflow = allowed.simpler[done]
-    change = Change(SIMPLER, f"the simpler workflow {simpler.name!r} was run instead")
-    fresh = replace(Form.of(simpler), changes=(*form.changes, change))
+    simpler, words = carried(form.given, allowed.simpler[done], catalog)
+    change = Change(SIMPLER, f"the simpler workflow {simpler.name!r} was run instead, {words}")
+    fresh = replace(Form.of(simpler), given=form.given, changes=(*form.changes, change))
     yield Mend(fresh, Offer(f"a simpler workflow: {simpler.name!r}"), change)

@@ -19,14 +19,16 @@ from holdfast.comfyui.form import Form
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
 from holdfast.comfyui.lessons import Lesson, size_of
-from holdfast.comfyui.mends import RESEEDED, Mend, next_mend, relived
+from holdfast.comfyui.mends import RESEEDED, SIMPLER, Mend, next_mend, relived
 from holdfast.comfyui.money import may_have_been_paid, paid_nodes
 from holdfast.comfyui.place import Place
 from holdfast.comfyui.plan import Offer, Situation
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import Server
+from holdfast.comfyui.simpler import uploads_for
 from holdfast.comfyui.supplies import Supplies
 from holdfast.errors import ErrorCategory
+from holdfast.ports import ambient
 
 _MENDABLE = frozenset(
     {
@@ -84,7 +86,8 @@ class Repair:
         """Whether a picture that is suspect is to be made again with another seed."""
         done = sum(change.name == RESEEDED for change in self.form.changes)
         seeds = bool(self.form.workflow.seeds())
-        return not self._strict and seeds and done < self._allowed.reseeds
+        alone = len(self.form.parts) == 1
+        return not self._strict and alone and seeds and done < self._allowed.reseeds
 
     def run(self) -> Job:
         """The next run, as a job of its own."""
@@ -94,8 +97,12 @@ class Repair:
         before: Counter[str] = Counter(
             file.node_id for each in self.form.parts for file in each.files or ()
         )
+        uploads, homeless = uploads_for(self.form.workflow, self._job.uploads)
+        if homeless and SIMPLER in self.form.names:
+            self.notes.append(f"the simpler workflow has no place for {', '.join(homeless)}")
         return replace(
             self._job,
+            uploads=uploads,
             workflow=self.form.workflow,
             # Another graph is another prompt: nothing of the former one may be taken for it.
             prompt_id=str(uuid.uuid4()) if len(self.form.parts) > 1 else self._job.prompt_id,
@@ -109,12 +116,16 @@ class Repair:
             return
         if self._made_for is not None and await self._has_less(place):
             return
-        lesson = self._lesson = self._knowledge.lessons.recall(place.name, self._job.workflow)
+        lesson = self._lesson = self._knowledge.lessons.recall(
+            place.name, self._job.workflow, ambient.now()
+        )
         form = Form.of(self._job.workflow)
         if lesson is not None:
             catalog = await self._knowledge.catalog(place.server)
             if catalog is not None:
                 form = relived(lesson, form, catalog, self._allowed, strict=self._strict)
+        if not all(change.keeps_result for change in form.changes) and await self._roomier(place):
+            form = Form.of(self._job.workflow)  # it may fit there as it was given
         if form != self.form:
             self._take(form, place.name if form.changes else None)
 
@@ -164,7 +175,7 @@ class Repair:
             fits = size_of(self._job.workflow) / len(self.form.parts)
             at = self._short_at or (self._lesson.at if self._lesson is not None else "")
             self._knowledge.lessons.learn(
-                place.name, self._job.workflow, self.form.names, fits, at=at
+                place.name, self._job.workflow, self.form.names, fits, at=at, now=ambient.now()
             )
 
     async def paid(
@@ -195,6 +206,12 @@ class Repair:
         if known is not None and not fresh:
             return known
         return await self._knowledge.catalog(place.server, fresh=fresh, seconds=seconds) or known
+
+    async def _roomier(self, place: Place) -> bool:
+        """Whether another server is known to have more memory."""
+        memory = await self._knowledge.memory(self._servers())
+        here = memory.get(place.name, 0)
+        return any(size > here for name, size in memory.items() if name != place.name)
 
     async def _has_less(self, place: Place) -> bool:
         memory = await self._knowledge.memory(self._servers())
