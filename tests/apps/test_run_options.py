@@ -95,6 +95,20 @@ def test_a_suspect_picture_is_named_at_the_end(holdfast: Command, tmp_path):
     assert "p.png" in ended.out
 
 
+def test_jobs_that_find_no_server_are_done_by_the_next_run(holdfast: Command, tmp_path):
+    path = write(tmp_path / "p.json", painting(steps=1, size=64).to_api())
+    later = ("--offline", tmp_path / "later", "--output", tmp_path / "o")
+    away = holdfast("run", path, "--server", "http://127.0.0.1:9", *later, "--count", "2")
+    assert away.code == 3
+    assert "2 jobs are put off" in away.err
+    with StandIn(StandInConfig(step_seconds=0.0)) as server:
+        back = holdfast("run", path, "--server", server.url, *later)
+    assert back.code == 0
+    assert "2 delivered, 0 left" in back.out
+    assert "1 of 1 jobs delivered" in back.out
+    assert len(list((tmp_path / "o").glob("*.png"))) == 3
+
+
 def test_fallbacks_are_read_in_order():
     allowed = read_allowed(fallbacks=["a=b", "a=c", "d=e"], simpler=[], reseeds=1, correct=True)
     assert dict(allowed.fallbacks) == {"a": ("b", "c"), "d": ("e",)}

@@ -46,6 +46,13 @@ class Account:
             case events.ServerDown(server=server, reason=reason):
                 self.outages.append((server, reason))
 
+    def begin_anew(self) -> None:
+        """Forget what has happened so far."""
+        for each in (self.delivered, self.failed):
+            each.clear()
+        for listed in (self.mishaps, self.outages, self.withdrawn, self.left_behind):
+            listed.clear()
+
     @property
     def mended(self) -> dict[str, list[Mishap]]:
         """Jobs that were delivered in spite of mishaps, with those mishaps in order."""

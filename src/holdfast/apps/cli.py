@@ -130,6 +130,12 @@ def cli() -> None:
     help="How often a picture of one colour is made again with another seed.",
 )
 @click.option(
+    "--offline",
+    default=None,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder for jobs that find no server; the next run with it does them first.",
+)
+@click.option(
     "--models",
     "models_folder",
     default=None,
@@ -193,6 +199,7 @@ def run(
     simpler: tuple[str, ...],
     reseed: int,
     correct: bool,
+    offline: Path | None,
     models_folder: Path | None,
     model_sources: tuple[str, ...],
     model_lists: tuple[Path, ...],
@@ -224,6 +231,7 @@ def run(
             ),
             strict=strict,
             models=read_models(servers, models_folder, model_lists, model_sources),
+            offline=offline,
             restarts=read_restarts(restart_commands, restart_units, restart_containers),
         )
     )

@@ -17,6 +17,7 @@ from holdfast.apps.servers import greet
 from holdfast.apps.stopping import Stopping
 from holdfast.comfyui import Allowed, ComfyUI, ComfyUIError, Limits, Patience, Workflow
 from holdfast.comfyui.models import ModelManager
+from holdfast.comfyui.offline import OfflineJobs
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
@@ -129,6 +130,7 @@ def carry_out(
     strict: bool,
     restarts: Mapping[str, RestartHook],
     models: ModelManager | None,
+    offline: Path | None,
 ) -> Exit:
     """Run the order to its end and give the account; returns the exit code."""
     account = Account()
@@ -150,7 +152,16 @@ def carry_out(
         on_event=listen,
     )
     return asyncio.run(
-        _carry_out(order, comfy, screen, account, deadline=deadline, wait=wait, strict=strict)
+        _carry_out(
+            order,
+            comfy,
+            screen,
+            account,
+            deadline=deadline,
+            wait=wait,
+            strict=strict,
+            offline=offline,
+        )
     )
 
 
@@ -163,7 +174,9 @@ async def _carry_out(
     deadline: float | None,
     wait: float,
     strict: bool,
+    offline: Path | None,
 ) -> Exit:
+    later = None if offline is None else OfflineJobs(comfy, offline)
     stopping = Stopping(
         lambda: screen.say("stopping: taking our own jobs back from the servers ...")
     )
@@ -171,10 +184,16 @@ async def _carry_out(
     with stopping:
         async with comfy:
             reached = await _any_server(comfy, screen, wait=wait)
+            if later is not None:
+                await _catch_up_or_put_off(
+                    order, later, screen, account, reached=reached, deadline=deadline, strict=strict
+                )
             if reached:
                 _warn_of_copies(order, screen)
                 with screen.running():
-                    trouble = await work_through(order, comfy, deadline=deadline, strict=strict)
+                    trouble = await work_through(
+                        order, comfy, deadline=deadline, strict=strict, later=later
+                    )
     if not reached:
         return Exit.NO_SERVER
     account.left_behind = comfy.left_behind
@@ -184,6 +203,37 @@ async def _carry_out(
     if trouble is not None:
         raise trouble
     return Exit.OK if len(account.delivered) == order.total else Exit.SOME_FAILED
+
+
+async def _catch_up_or_put_off(
+    order: Order,
+    later: OfflineJobs,
+    screen: Screen,
+    account: Account,
+    *,
+    reached: bool,
+    deadline: float | None,
+    strict: bool,
+) -> None:
+    if not reached:
+        for errand in order.errands():
+            later.put_off(
+                errand.workflow,
+                name=errand.name,
+                files=order.files,
+                output_dir=order.output,
+                deadline=deadline,
+                strict=strict,
+            )
+        screen.warn(f"no server: {len(later)} jobs are put off; the next run with them does them")
+    elif len(later):
+        screen.say(f"{len(later)} jobs were put off earlier; they come first")
+        came = await later.catch_up()
+        screen.say(
+            f"of what was put off, {len(came.delivered)} delivered, {came.left} left, "
+            f"{came.dead} given up{f': {came.stopped_by}' if came.stopped_by else ''}"
+        )
+        account.begin_anew()
 
 
 async def _any_server(comfy: ComfyUI, screen: Screen, *, wait: float) -> bool:
@@ -204,7 +254,12 @@ def _warn_of_copies(order: Order, screen: Screen) -> None:
 
 
 async def work_through(
-    order: Order, comfy: ComfyUI, *, deadline: float | None, strict: bool = False
+    order: Order,
+    comfy: ComfyUI,
+    *,
+    deadline: float | None,
+    strict: bool = False,
+    later: OfflineJobs | None = None,
 ) -> BadInputError | None:
     """Run all errands, a few more at a time than there are servers, so that none stands idle.
 
@@ -219,12 +274,13 @@ async def work_through(
             if troubles:
                 return
             try:
-                await comfy.run(
+                await (comfy if later is None else later).run(
                     errand.workflow,
                     name=errand.name,
                     files=order.files,
                     deadline=deadline,
                     strict=strict,
+                    output_dir=order.output,
                 )
             except ComfyUIError:
                 continue  # the account has it from the events

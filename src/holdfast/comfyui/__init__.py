@@ -44,10 +44,12 @@ if TYPE_CHECKING:
         VideoEngine,
     )
     from holdfast.comfyui.models import ModelManager
+    from holdfast.comfyui.offline import OfflineJobs
 
 _HOMES = {
     "ImageEngine": "engines",
     "ModelManager": "models",
+    "OfflineJobs": "offline",
     "SyncComfyUI": "blocking",
     "SyncImageEngine": "engines",
     "SyncVideoEngine": "engines",
@@ -73,6 +75,7 @@ __all__ = [
     "ModelManager",
     "NodeFailedError",
     "NotComfyUIError",
+    "OfflineJobs",
     "OutOfMemoryError",
     "OutputDamagedError",
     "OutputFile",
