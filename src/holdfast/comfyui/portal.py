@@ -95,9 +95,7 @@ class Portal:
         async def perform() -> T:
             return await function(*args, **kwargs)
 
-        errand = _Errand(loop, perform)
-        loop.call_soon_threadsafe(errand.begin)
-        return errand.wait(thread)
+        return _Errand(loop, perform).run(thread)
 
     def _refuse_own_thread(self, what: str) -> None:
         if threading.current_thread() is self._thread:
@@ -132,9 +130,11 @@ class _Errand(Generic[T]):
         self._task = self._loop.create_task(perform(), context=self._context)
         self._task.add_done_callback(lambda _task: self._ended.set())
 
-    def wait(self, thread: threading.Thread) -> T:
-        """In the caller's thread: wait for the end."""
+    def run(self, thread: threading.Thread) -> T:
+        """In the caller's thread: have it begun, and wait for the end."""
         try:
+            # In here: an interrupt right after it has begun must call it off as well.
+            self._loop.call_soon_threadsafe(self.begin)
             while not self._ended.wait(LOOK_SECONDS):
                 if not thread.is_alive():
                     break
