@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from holdfast.comfyui import events
 from holdfast.comfyui.catalog import Catalog
@@ -18,6 +19,7 @@ from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.engines.choosing import Declared, check_roles, declared_models
 from holdfast.comfyui.engines.climb import Arrival, Climb, Orders, plan_rung
 from holdfast.comfyui.engines.ladders import Rung, first_rung, ladder_of
+from holdfast.comfyui.engines.many import make_many
 from holdfast.comfyui.engines.meter import Meter
 from holdfast.comfyui.engines.missing import impossible
 from holdfast.comfyui.engines.names_known import check_names
@@ -37,6 +39,10 @@ OnProgress = Callable[[float, str], object]
 """Called with the share that is done, 0 to 1 and never falling, and what is going on."""
 OnPreview = Callable[[bytes, str], object]
 """Called with a picture of the work in progress, and its media type."""
+
+
+R = TypeVar("R")
+"""What an engine makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Delivery:
         }
 
 
-class Engine:
+class Engine(ABC, Generic[R]):
     """Makes things without a graph in sight. `ImageEngine` and `VideoEngine` are its faces."""
 
     kind: ClassVar[Literal["image", "video"]]
@@ -140,6 +146,27 @@ class Engine:
     def comfy(self) -> ComfyUI:
         """The client underneath, for workflows of your own on the same servers."""
         return self._comfy
+
+    @abstractmethod
+    async def generate(self, *args: Any, **settings: Any) -> R:
+        """Make one thing; what it takes is said by each face."""
+
+    async def generate_many(
+        self, prompts: Iterable[str | Mapping[str, Any]], **settings: Any
+    ) -> list[R | ComfyUIError]:
+        """Make many at once, spread over the servers.
+
+        Args:
+            prompts: each a prompt, or arguments of `generate` that differ from ``settings``.
+            settings: arguments of `generate` for all of them.
+
+        Returns:
+            In the order of ``prompts``; an error stands where its result would.
+
+        Raises:
+            BadInputError: one of them is wrong; the others are taken back.
+        """
+        return await make_many(self.generate, prompts, settings)
 
     async def _make(self, wanted: Mapping[str, Any], image: Any, bounds: Bounds) -> Delivery:
         """From what was asked to what was made.

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from holdfast.comfyui.engines.engine import Bounds, Engine, OnPreview, OnProgress
 from holdfast.comfyui.engines.made import ImageResult
-from holdfast.comfyui.engines.many import make_many
 from holdfast.comfyui.engines.picture import Picture
 from holdfast.comfyui.engines.sync import SyncEngine
 from holdfast.comfyui.engines.wish import loras_of
-from holdfast.comfyui.failures import ComfyUIError
 
 
-class ImageEngine(Engine):
+class ImageEngine(Engine[ImageResult]):
     """Pictures from words. Use as ``async with ImageEngine(url, ...) as engine``.
 
     Args:
@@ -115,38 +113,11 @@ class ImageEngine(Engine):
         made = await self._make(wanted, image, bounds)
         return ImageResult(**made.told())
 
-    async def generate_many(
-        self, prompts: Iterable[str | Mapping[str, Any]], **settings: Any
-    ) -> list[ImageResult | ComfyUIError]:
-        """Make many pictures at once, spread over the servers.
 
-        Args:
-            prompts: each a prompt, or arguments of `generate` that differ from ``settings``.
-            settings: arguments of `generate` for all of them.
-
-        Returns:
-            In the order of ``prompts``; an error stands where its picture would.
-
-        Raises:
-            BadInputError: one of them is wrong; the others are taken back.
-        """
-        return await make_many(self.generate, prompts, settings)
-
-
-class SyncImageEngine(SyncEngine[ImageEngine]):
+class SyncImageEngine(SyncEngine[ImageResult]):
     """`ImageEngine` for plain code: ``with SyncImageEngine(url, ...) as engine``.
 
     Takes what `ImageEngine` takes. Callbacks are called in a thread of the engine's own.
     """
 
     engine_class = ImageEngine
-
-    def generate(self, prompt: str, **settings: Any) -> ImageResult:
-        """As `ImageEngine.generate`. Ctrl-C takes the job back from its server."""
-        return self._portal.call(self.engine.generate, prompt, **settings)
-
-    def generate_many(
-        self, prompts: Iterable[str | Mapping[str, Any]], **settings: Any
-    ) -> list[ImageResult | ComfyUIError]:
-        """As `ImageEngine.generate_many`."""
-        return self._portal.call(self.engine.generate_many, prompts, **settings)

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from holdfast.comfyui.engines.engine import Bounds, Engine, OnPreview, OnProgress
 from holdfast.comfyui.engines.made import VideoResult
-from holdfast.comfyui.engines.many import make_many
 from holdfast.comfyui.engines.picture import Picture
 from holdfast.comfyui.engines.sync import SyncEngine
 from holdfast.comfyui.engines.wish import loras_of
-from holdfast.comfyui.failures import ComfyUIError
 
 
-class VideoEngine(Engine):
+class VideoEngine(Engine[VideoResult]):
     """Clips from words, or from words and a first picture.
 
     Use as ``async with VideoEngine(url, ...) as engine``.
@@ -121,38 +119,11 @@ class VideoEngine(Engine):
         settings = made.arrival.plan.choice.settings
         return VideoResult(**made.told(), frames=settings.frames, fps=settings.fps)
 
-    async def generate_many(
-        self, prompts: Iterable[str | Mapping[str, Any]], **settings: Any
-    ) -> list[VideoResult | ComfyUIError]:
-        """Make many clips at once, spread over the servers.
 
-        Args:
-            prompts: each a prompt, or arguments of `generate` that differ from ``settings``.
-            settings: arguments of `generate` for all of them.
-
-        Returns:
-            In the order of ``prompts``; an error stands where its clip would.
-
-        Raises:
-            BadInputError: one of them is wrong; the others are taken back.
-        """
-        return await make_many(self.generate, prompts, settings)
-
-
-class SyncVideoEngine(SyncEngine[VideoEngine]):
+class SyncVideoEngine(SyncEngine[VideoResult]):
     """`VideoEngine` for plain code: ``with SyncVideoEngine(url, ...) as engine``.
 
     Takes what `VideoEngine` takes. Callbacks are called in a thread of the engine's own.
     """
 
     engine_class = VideoEngine
-
-    def generate(self, prompt: str, **settings: Any) -> VideoResult:
-        """As `VideoEngine.generate`. Ctrl-C takes the job back from its server."""
-        return self._portal.call(self.engine.generate, prompt, **settings)
-
-    def generate_many(
-        self, prompts: Iterable[str | Mapping[str, Any]], **settings: Any
-    ) -> list[VideoResult | ComfyUIError]:
-        """As `VideoEngine.generate_many`."""
-        return self._portal.call(self.engine.generate_many, prompts, **settings)
