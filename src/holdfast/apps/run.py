@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.apps.account import Account
 from holdfast.apps.exits import Exit
@@ -16,11 +16,13 @@ from holdfast.apps.screen import Screen, screen_for
 from holdfast.apps.servers import greet
 from holdfast.apps.stopping import Stopping
 from holdfast.comfyui import Allowed, ComfyUI, ComfyUIError, Limits, Patience, Workflow
-from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.offline import OfflineJobs
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
+
+if TYPE_CHECKING:
+    from holdfast.comfyui.models import ModelManager
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.comfyui import Allowed, RestartCommand, Workflow, container, systemd_unit
-from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
+
+if TYPE_CHECKING:
+    from holdfast.comfyui.models import ModelManager
 
 
 def read_allowed(
@@ -52,6 +55,8 @@ def read_models(
                 "servers read, to put files into"
             )
         return None
+    from holdfast.comfyui.models import ModelManager
+
     named = dict(_pair("--model", given) for given in sources)
     return ModelManager(*servers, folder=folder, sources=[named, *lists])
 

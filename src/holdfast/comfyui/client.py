@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
@@ -27,7 +27,6 @@ from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.hedging import Escort, Paid
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
-from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.outputs import prepare_folder, safe_name
 from holdfast.comfyui.plan import Limits
@@ -38,11 +37,14 @@ from holdfast.comfyui.result import RunResult
 from holdfast.comfyui.roster import status_of
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.status import ServerStatus
-from holdfast.comfyui.supplies import Supplies
 from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
+
+if TYPE_CHECKING:
+    from holdfast.comfyui.models import ModelManager
+    from holdfast.comfyui.supplies import Supplies
 
 log = logging.getLogger(__name__)
 
@@ -268,9 +270,7 @@ class ComfyUI:
                 lambda: self.servers,
                 self._allowed if allowed is None else allowed,
                 strict=strict,
-                supplies=(
-                    None if self._models is None else Supplies(self._models, workflow.models_hinted)
-                ),
+                supplies=self._supplies(workflow),
             ),
             hedge=self._hedge if hedge is None else _hedging(hedge),
             paid=self._paid,
@@ -300,6 +300,13 @@ class ComfyUI:
     async def _folder(self, given: str | Path | None) -> Path | None:
         chosen = self._output_dir if given is None else given
         return None if chosen is None else await asyncio.to_thread(prepare_folder, Path(chosen))
+
+    def _supplies(self, workflow: Workflow) -> Supplies | None:
+        if self._models is None:
+            return None
+        from holdfast.comfyui.supplies import Supplies  # noqa: PLC0415 - few clients fetch models
+
+        return Supplies(self._models, workflow.models_hinted)
 
     def _known_restarts(self, given: Mapping[str, RestartHook]) -> dict[str, RestartHook]:
         known = {each.url: each.shown for each in self._addresses}
