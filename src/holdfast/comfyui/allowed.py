@@ -82,7 +82,3 @@ def _is_number(value: object, *kinds: type) -> bool:
 
 def _is_list_of_names(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-
-
-NOTHING = Allowed(precision=False, bypass=False, smaller=False)
-"""Only what keeps the result: what ``strict`` allows."""

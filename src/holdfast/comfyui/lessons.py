@@ -10,6 +10,8 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from holdfast.comfyui.model_inputs import looks_like_model
+from holdfast.comfyui.needs import SIZES
 from holdfast.comfyui.workflow import Workflow, is_link
 
 MOST = 2_000
@@ -18,8 +20,6 @@ MOST = 2_000
 LESSON_SECONDS = 3600.0
 """After so long a job is tried as it was given again: memory comes and goes."""
 
-_SIZES = ("width", "height", "batch_size", "length", "frames", "num_frames", "video_frames")
-_MODEL_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 Key = tuple[str, frozenset[str]]
 """A server and the models loaded there."""
@@ -99,7 +99,7 @@ def models_of(workflow: Workflow) -> frozenset[str]:
         value
         for node in workflow.graph.values()
         for value in node["inputs"].values()
-        if isinstance(value, str) and value.lower().endswith(_MODEL_ENDINGS)
+        if looks_like_model(value)
     )
 
 
@@ -107,7 +107,7 @@ def size_of(workflow: Workflow) -> float:
     """How large the work is: pixels of all frames and pictures, of the largest node of it."""
     largest = 1.0
     for node in workflow.graph.values():
-        sizes = [node["inputs"].get(name) for name in _SIZES]
+        sizes = [node["inputs"].get(name) for name in SIZES]
         numbers = [
             float(value)
             for value in sizes

@@ -124,9 +124,9 @@ def _memory(
 
 def _limits(allowed: Allowed, *, strict: bool) -> KnobLimits:
     return KnobLimits(
-        precision=allowed.precision and not strict,
-        bypass=allowed.bypass and not strict,
-        smaller=allowed.smaller and not strict,
+        precision=allowed.precision,
+        bypass=allowed.bypass,
+        smaller=allowed.smaller,
         least_area=allowed.least_area,
         least_frames=allowed.least_frames,
         same_result=strict,
@@ -138,18 +138,23 @@ def _lighter(node_id: str | None, form: Form, catalog: Catalog, limits: KnobLimi
     step = next_memory_edit(form.workflow, catalog, node_id, form.names, limits)
     if step is None:
         return None
-    runs: dict[int, Sequence[Workflow]] = {}
-    for index in form.coming:
+    runs = {form.next: _runs_of(step)}
+    size = size_of(form.workflow)
+    for index in form.coming[1:]:
         workflow = form.parts[index].workflow
-        if size_of(workflow) < size_of(form.workflow):
+        if size_of(workflow) < size:
             continue
         mine = next_memory_edit(workflow, catalog, node_id, form.names, limits)
         if mine is not None and mine.change.name == step.change.name:
-            runs[index] = mine.workflows if isinstance(mine, Split) else [mine.workflow]
+            runs[index] = _runs_of(mine)
     local = node_id is not None and set(step.change.nodes) <= {node_id}
     gentle = step.change.keeps_result and not isinstance(step, Split)
     words = f"once more, changed: {step.change.words}"
     return Mend(form.changed(runs, step.change), Offer(words, gentle, local), step.change)
+
+
+def _runs_of(step: Edit | Split) -> Sequence[Workflow]:
+    return step.workflows if isinstance(step, Split) else [step.workflow]
 
 
 def _rejected(failure: Failure, form: Form, catalog: Catalog, allowed: Allowed) -> Iterator[Mend]:
@@ -192,12 +197,20 @@ def _node_error(failure: Failure, form: Form, catalog: Catalog, allowed: Allowed
             yield Mend.by(edit, form)
 
 
+def may_reseed(form: Form, allowed: Allowed) -> bool:
+    """Whether the next run may be made with another seed."""
+    return _reseeds(form) < allowed.reseeds and bool(form.workflow.seeds())
+
+
+def _reseeds(form: Form) -> int:
+    return sum(change.name == RESEEDED for change in form.changes)
+
+
 def _reseeded(form: Form, allowed: Allowed) -> Iterator[Mend]:
-    done = sum(change.name == RESEEDED for change in form.changes)
-    if done >= allowed.reseeds or not form.workflow.seeds():
+    if not may_reseed(form, allowed):
         return
     nodes = tuple(node_id for node_id, _name in form.workflow.seeds())
-    words = f"another seed (raised by {done + 1}), since the picture was of one colour"
+    words = f"another seed (raised by {_reseeds(form) + 1}), since the picture was of one colour"
     edit = Edit(form.workflow.with_seeds_moved(1), Change(RESEEDED, words, nodes))
     yield Mend.by(edit, form, early=True)
 

@@ -115,7 +115,7 @@ def same_choice(value: object, choices: Iterable[Any]) -> str | None:
     found = [each for each in texts if _folded(each) == wanted]
     if len(found) > 1:
         # Two files may differ in case alone; then only the separator may be at fault.
-        found = [each for each in found if _slashed(each) == _slashed(value)]
+        found = [each for each in found if slashed(each) == slashed(value)]
     return found[0] if len(found) == 1 else None
 
 
@@ -140,9 +140,10 @@ def _stem(name: str) -> str:
     return name.removesuffix(ending)
 
 
-def _slashed(name: str) -> str:
+def slashed(name: str) -> str:
+    """A model's name with ``/`` between its folders, whichever way it was written."""
     return name.replace("\\", "/")
 
 
 def _folded(name: str) -> str:
-    return _slashed(name).casefold()
+    return slashed(name).casefold()

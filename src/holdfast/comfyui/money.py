@@ -7,19 +7,12 @@ should be paid twice.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.failures import Failure, FailureKind
+from holdfast.comfyui.partners import named_as_paid
 from holdfast.comfyui.workflow import Workflow
-
-_PARTNERS = re.compile(
-    r"^(?:OpenAI|Ideogram|Kling|Luma|Minimax|Pika|Pixverse|Recraft|Rodin3?D|Runway|Stability|Tripo|"
-    r"Veo|Vidu|Moonvalley|Gemini|ByteDance|Flux(?:Pro|Kontext(?:Pro|Max))|WanTextToVideoApi|"
-    r"WanImageToVideoApi|Sora)",
-)
-"""What paid nodes are called, for a server that can no longer be asked."""
 
 _NEVER_BEGAN = frozenset(
     {
@@ -39,9 +32,14 @@ def paid_nodes(workflow: Workflow, catalog: Catalog | None) -> dict[str, str]:
     for node_id, node in workflow.graph.items():
         name = node["class_type"]
         known = catalog.get(name) if catalog is not None else None
-        if known.api_node if known is not None else _PARTNERS.match(name):
+        if known.api_node if known is not None else named_as_paid(name):
             found[node_id] = name
     return found
+
+
+def never_began(failure: Failure) -> bool:
+    """Whether the run certainly did not begin, so that nothing can have been paid for."""
+    return failure.kind in _NEVER_BEGAN
 
 
 def may_have_been_paid(
@@ -55,7 +53,7 @@ def may_have_been_paid(
         begun: nodes that were heard to begin.
         joined: whether the run had begun before anybody listened.
     """
-    if failure.kind in _NEVER_BEGAN:
+    if never_began(failure):
         return False
     if joined or failure.kind not in _HEARD_OUT:
         return bool(set(paid))

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.comfyui.failures import Failure, FailureKind
+from holdfast.comfyui.model_inputs import looks_like_model, slashed
 from holdfast.comfyui.workflow import Workflow
 
-MODEL_FILE = re.compile(
-    r"\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)$",
-    re.IGNORECASE,
-)
 _PATCHES = ("lora", "embedding", "hypernetwork")
 """Loaders of small files that are put on top of a model: they hardly cost anything."""
-_SIZES = ("width", "height", "batch_size", "length", "num_frames", "frames", "video_frames")
+SIZES = ("width", "height", "batch_size", "length", "num_frames", "frames", "video_frames")
+"""Inputs that say how much there is to make; multiplied, they are the pixels of it all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,9 @@ def needs_of(workflow: Workflow) -> Needs:
         steps += _number(inputs, "steps")
         if not any(word in kind.lower() for word in _PATCHES):
             models |= {
-                value.replace("\\", "/")
+                slashed(value)
                 for value in inputs.values()
-                if isinstance(value, str) and len(value) < 1_000 and MODEL_FILE.search(value)
+                if looks_like_model(value) and len(value) < 1_000
             }
     # Doublings of the work; what lies between makes little difference to where a job goes.
     bucket = round(math.log2(size) + math.log2(steps))
@@ -82,7 +80,7 @@ def lacking(failure: Failure, needs: Needs) -> frozenset[str]:
 
 def _size(inputs: Mapping[str, Any]) -> float:
     product = 1.0
-    for name in _SIZES:
+    for name in SIZES:
         product *= max(1.0, _number(inputs, name))
     return product
 

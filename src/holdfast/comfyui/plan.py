@@ -302,16 +302,8 @@ def _out_of_memory(past: _Past) -> Step:
     return GiveUp("it does not fit into any server's memory", past.last)
 
 
-def _suspect(past: _Past) -> Step:
-    return GiveUp("the picture stays suspect", past.last)
-
-
-def _paid(past: _Past) -> Step:
-    return GiveUp("it may have been paid for already: not run again", past.last)
-
-
-def _poisoned(past: _Past) -> Step:
-    return GiveUp("it took down too many servers", past.last)
+def _the_end(words: str) -> Callable[[_Past], Step]:
+    return lambda past: GiveUp(words, past.last)
 
 
 def _interrupted(past: _Past) -> Step:
@@ -376,7 +368,7 @@ _DECISIONS: Mapping[FailureKind, Callable[[_Past], Step]] = {
     FailureKind.NOT_COMFYUI: _not_comfyui,
     FailureKind.OUT_OF_MEMORY: _out_of_memory,
     FailureKind.INTERRUPTED: _interrupted,
-    FailureKind.SUSPECT: _suspect,
-    FailureKind.POISONED: _poisoned,
-    FailureKind.PAID: _paid,
+    FailureKind.SUSPECT: _the_end("the picture stays suspect"),
+    FailureKind.POISONED: _the_end("it took down too many servers"),
+    FailureKind.PAID: _the_end("it may have been paid for already: not run again"),
 }

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from holdfast.comfyui.allowed import Allowed
 from holdfast.comfyui.catalog import Catalog
@@ -19,16 +20,18 @@ from holdfast.comfyui.form import Form
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
 from holdfast.comfyui.lessons import Lesson, size_of
-from holdfast.comfyui.mends import RESEEDED, SIMPLER, Mend, next_mend, relived
-from holdfast.comfyui.money import may_have_been_paid, paid_nodes
+from holdfast.comfyui.mends import SIMPLER, Mend, may_reseed, next_mend, relived
+from holdfast.comfyui.money import may_have_been_paid, never_began, paid_nodes
 from holdfast.comfyui.place import Place
 from holdfast.comfyui.plan import Offer, Situation
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.simpler import uploads_for
-from holdfast.comfyui.supplies import Supplies
 from holdfast.errors import ErrorCategory
 from holdfast.ports import ambient
+
+if TYPE_CHECKING:
+    from holdfast.comfyui.supplies import Supplies
 
 _MENDABLE = frozenset(
     {
@@ -84,10 +87,8 @@ class Repair:
     @property
     def may_reseed(self) -> bool:
         """Whether a picture that is suspect is to be made again with another seed."""
-        done = sum(change.name == RESEEDED for change in self.form.changes)
-        seeds = bool(self.form.workflow.seeds())
         alone = len(self.form.parts) == 1
-        return not self._strict and alone and seeds and done < self._allowed.reseeds
+        return not self._strict and alone and may_reseed(self.form, self._allowed)
 
     def run(self) -> Job:
         """The next run, as a job of its own."""
@@ -182,7 +183,7 @@ class Repair:
         self, place: Place, failure: Failure, begun: frozenset[str], *, joined: bool
     ) -> Failure | None:
         """Why the run must not be repeated: it may have cost money. None if it did not."""
-        if self._allowed.rerun_paid:
+        if self._allowed.rerun_paid or never_began(failure):
             return None
         # A frozen server answers nothing, and the job is waiting to go elsewhere.
         seconds = _ASK_STALLED if failure.kind is FailureKind.STALLED else None

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.edit import Change, Edit
 from holdfast.comfyui.failures import node_name
-from holdfast.comfyui.models.names import Likeness, base_name, is_model_name, match_name, slashed
+from holdfast.comfyui.model_inputs import slashed
+from holdfast.comfyui.models.names import Likeness, base_name, is_model_name, match_name
 from holdfast.comfyui.models.needs import ModelNeed, needs_of
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError

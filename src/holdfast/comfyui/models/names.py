@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from holdfast.comfyui.failures import clip
+from holdfast.comfyui.model_inputs import slashed
 from holdfast.comfyui.models.errors import ModelPlaceError
 
 SUFFIXES = frozenset(
@@ -48,11 +49,6 @@ def is_model_name(value: object) -> bool:
         and len(value) <= LONGEST_NAME
         and PurePosixPath(slashed(value)).suffix.lower() in SUFFIXES
     )
-
-
-def slashed(name: str) -> str:
-    """The name with forward slashes."""
-    return name.replace("\\", "/")
 
 
 def base_name(name: str) -> str:

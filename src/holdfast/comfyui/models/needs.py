@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from holdfast.comfyui.catalog import COMBO, Catalog, InputSpec
-from holdfast.comfyui.models.names import is_model_name, slashed
+from holdfast.comfyui.model_inputs import slashed
+from holdfast.comfyui.models.names import is_model_name
 from holdfast.comfyui.workflow import Workflow
 
 INPUT_FOLDERS: Mapping[str, str] = MappingProxyType(

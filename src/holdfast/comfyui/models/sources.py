@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from holdfast.comfyui.failures import clip
+from holdfast.comfyui.model_inputs import slashed
 from holdfast.comfyui.models.errors import ModelPlaceError
 from holdfast.comfyui.models.lists import Listed, read_hints, read_model_list
 from holdfast.comfyui.models.names import (
@@ -24,7 +25,6 @@ from holdfast.comfyui.models.names import (
     is_generic,
     safe_folder,
     safe_path,
-    slashed,
 )
 from holdfast.errors import BadInputError
 

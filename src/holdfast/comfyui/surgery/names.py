@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from holdfast.comfyui.catalog import Catalog
 from holdfast.comfyui.edit import Edit
+from holdfast.comfyui.model_inputs import slashed
 from holdfast.comfyui.surgery.draft import Draft, described
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
@@ -29,7 +30,7 @@ def mend_model_names(workflow: Workflow, catalog: Catalog) -> Edit | None:
             choices = _choices(draft, node, name)
             if not isinstance(value, str) or value in choices:
                 continue
-            same = [each for each in choices if _slashed(each) == _slashed(value)]
+            same = [each for each in choices if slashed(each) == slashed(value)]
             if len(same) == 1:
                 draft.inputs(node)[name] = same[0]
                 told.append(f"{same[0]} for {value} in {described(draft, node)}")
@@ -69,8 +70,8 @@ def replace_models(
             choices = _choices(draft, node, name)
             if not isinstance(value, str) or (node_id is None and value in choices):
                 continue
-            known = {_slashed(each): each for each in reversed(choices)}
-            given = wanted.get(_slashed(value), ())
+            known = {slashed(each): each for each in reversed(choices)}
+            given = wanted.get(slashed(value), ())
             other = next((known[each] for each in given if each in known), None)
             if other is not None and other != value:
                 draft.inputs(node)[name] = other
@@ -98,8 +99,7 @@ def _declared(fallbacks: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ..
                 f"fallbacks of {name!r} are {others!r}; they must be a list of model names"
             )
     return {
-        _slashed(name): tuple(_slashed(each) for each in others)
-        for name, others in fallbacks.items()
+        slashed(name): tuple(slashed(each) for each in others) for name, others in fallbacks.items()
     }
 
 
@@ -107,7 +107,3 @@ def _choices(draft: Draft, node: str, name: str) -> tuple[str, ...]:
     spec = draft.spec(node, name)
     listed = () if spec is None or spec.choices is None else spec.choices
     return tuple(each for each in listed if isinstance(each, str))
-
-
-def _slashed(name: str) -> str:
-    return name.replace("\\", "/")

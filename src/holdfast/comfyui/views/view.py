@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from holdfast.comfyui.catalog import COMBO, Catalog
 from holdfast.comfyui.model_inputs import model_folder
+from holdfast.comfyui.partners import named_as_paid
 from holdfast.comfyui.views.knobs import Knob, Sight, follow
 from holdfast.comfyui.views.optional import Optional, optional
 from holdfast.comfyui.views.prompts import Prompt, prompts
@@ -21,12 +21,6 @@ _GUIDANCE = (
 _FRAMES = ("length", "num_frames", "video_frames", "frame_load_cap")
 _FPS = ("fps", "frame_rate", "force_rate")
 _BATCHES = ("batch_size",)
-
-_PAID = re.compile(
-    r"^(Kling|Luma|Runway|Pika|Veo|Recraft|Ideogram|Minimax|Moonvalley|OpenAI|Stability|Pixverse|"
-    r"Vidu|ByteDance|Tripo|Rodin|Gemini|Sora|FluxPro|FluxKontextPro|FluxKontextMax|Hailuo|Topaz)"
-)
-"""How core's nodes that call paid services are named, for when no server says which they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +159,7 @@ def _makes(sight: Sight, node_id: str) -> bool:
     cls = None if sight.catalog is None else sight.catalog.get(name)
     if cls is not None:
         return cls.api_node or any("LATENT" in each or "EMBEDS" in each for each in cls.outputs)
-    return name.startswith("Empty") or bool(_PAID.search(name))
+    return name.startswith("Empty") or named_as_paid(name)
 
 
 def _models(sight: Sight) -> Iterator[ModelUse]:
@@ -213,5 +207,5 @@ def _paid(sight: Sight) -> Iterator[Paid]:
         if cls is not None:
             if cls.api_node:
                 yield Paid(node_id, name, certain=True)
-        elif _PAID.search(name):
+        elif named_as_paid(name):
             yield Paid(node_id, name, certain=False)
