@@ -47,7 +47,7 @@ def claim(
     for left in _left_behind(connection, now, lease, order):
         if left.tries + 1 >= max_tries:
             words = (
-                f"{row.tries + 1} workers went away while they had it; it may be what kills them"
+                f"{left.tries + 1} workers went away while they had it; it may be what kills them"
             )
             dead_letter(connection, now, left.id, "poison", words)
             continue
@@ -171,7 +171,7 @@ def _charge(connection: Connection, user: str, seconds: float) -> None:
             connection.execute(sa.insert(table).values(user=name, used=value))
 
 
-def _take(  # noqa: PLR0917 - a row's worth of values
+def _take(
     connection: Connection,
     now: float,
     row: sa.Row[*tuple[Any, ...]],
