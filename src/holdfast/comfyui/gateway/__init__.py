@@ -1,1 +1,1 @@
-"""The gateway: what looks like one ComfyUI server, and is a durable queue before many."""
+"""A gateway that speaks ComfyUI's API and WebSocket, so that clients need not be changed."""

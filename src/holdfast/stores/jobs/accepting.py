@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from holdfast.errors import BadInputError
 from holdfast.machines.tenure import JobState
+from holdfast.policies import checks
 from holdfast.stores.jobs import rows, tables
 from holdfast.stores.jobs.counters import take_numbers
 from holdfast.stores.jobs.records import NewJob, QueueFullError, StoredJob
@@ -38,10 +39,12 @@ def prepare(new: NewJob) -> Prepared:
     Raises:
         BadInputError: naming the field, its value and what is right.
     """
-    if not isinstance(new.payload, dict):
-        raise BadInputError(f"payload must be a dict, got {type(new.payload).__name__}")
-    if not isinstance(new.priority, int) or abs(new.priority) > 1_000_000:
-        raise BadInputError(f"priority must be a whole number up to 1000000, got {new.priority!r}")
+    payload_given: object = new.payload
+    if not isinstance(payload_given, dict):
+        raise BadInputError(f"payload must be a dict, got {type(payload_given).__name__}")
+    checks.whole("priority", new.priority, at_least=-1_000_000)
+    if new.priority > 1_000_000:
+        raise BadInputError(f"priority must be at most 1000000, got {new.priority}")
     if new.deadline is not None and not math.isfinite(new.deadline):
         raise BadInputError(f"deadline must be seconds since 1970, got {new.deadline!r}")
     names = {

@@ -44,22 +44,22 @@ def claim(
     """Give up to ``limit`` jobs to a worker."""
     _fail_overdue(connection, now)
     claims: list[Claim] = []
-    for row in _left_behind(connection, now, lease, order):
-        if row.tries + 1 >= max_tries:
+    for left in _left_behind(connection, now, lease, order):
+        if left.tries + 1 >= max_tries:
             words = (
                 f"{row.tries + 1} workers went away while they had it; it may be what kills them"
             )
-            dead_letter(connection, now, row.id, "poison", words)
+            dead_letter(connection, now, left.id, "poison", words)
             continue
         if len(claims) < limit:
-            _take(connection, now, row, worker, lease, claims)
+            claims += _take(connection, now, left, worker, lease)
     if _paused(connection):
         return tuple(claims)
     while len(claims) < limit:
         row = _next(connection, order)
         if row is None:
             break
-        _take(connection, now, row, worker, lease, claims)
+        claims += _take(connection, now, row, worker, lease)
     return tuple(claims)
 
 
@@ -103,7 +103,7 @@ def _fail_overdue(connection: Connection, now: float) -> None:
 
 def _left_behind(
     connection: Connection, now: float, lease: float, order: str | None
-) -> Iterator[sa.Row[Any]]:
+) -> Iterator[sa.Row[*tuple[Any, ...]]]:
     running = sa.select(*rows.COLUMNS, *_TENURE).where(_J.state == JobState.RUNNING.value)
     if order is not None:
         running = running.where(_J.order_id == order)
@@ -112,7 +112,7 @@ def _left_behind(
             yield row
 
 
-def _next(connection: Connection, order: str | None) -> sa.Row[Any] | None:
+def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]] | None:
     queued = [_J.state == JobState.QUEUED.value]
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
@@ -171,17 +171,16 @@ def _charge(connection: Connection, user: str, seconds: float) -> None:
             connection.execute(sa.insert(table).values(user=name, used=value))
 
 
-def _take(
+def _take(  # noqa: PLR0917 - a row's worth of values
     connection: Connection,
     now: float,
-    row: sa.Row[Any],
+    row: sa.Row[*tuple[Any, ...]],
     worker: str,
     lease: float,
-    claims: list[Claim],
-) -> None:
+) -> list[Claim]:
     tenure = rows.tenure_of(row).claimed(now, lease)
     if tenure is None:
-        return
+        return []
     connection.execute(
         sa.update(tables.job)
         .where(_J.id == row.id)
@@ -196,7 +195,7 @@ def _take(
         dead_letter(
             connection, now, row.id, "damaged", "what it was to run is damaged in the store"
         )
-        return
+        return []
     if row.state == JobState.QUEUED.value:
         _charge(connection, row.user, row.estimate or UNKNOWN_SECONDS)
     left = connection.execute(
@@ -206,11 +205,11 @@ def _take(
     ).all()
     job = connection.execute(sa.select(*rows.COLUMNS).where(_J.id == row.id)).one()
     tell(connection, now, row.id, "claimed", {"worker": worker, "fence": tenure.fence})
-    claims.append(
+    return [
         Claim(
             rows.job_of(job),
             tenure.fence,
             payload,
             tuple(rows.submitted_of(each) for each in left),
         )
-    )
+    ]

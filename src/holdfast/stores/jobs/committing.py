@@ -129,8 +129,7 @@ class Committer:
         try:
             with writes(self._engine) as connection:
                 now = ambient.wall()
-                for asked in group:
-                    answers.append(self._one(connection, now, asked))
+                answers.extend(self._one(connection, now, asked) for asked in group)
         except TROUBLES as error:
             self._all_failed(group, StoreUnavailableError(self._words(error)))
             return

@@ -28,7 +28,7 @@ COLUMNS = (
 """Of a `StoredJob`, in its order."""
 
 
-def job_of(row: sa.Row[Any]) -> StoredJob:
+def job_of(row: sa.Row[*tuple[Any, ...]]) -> StoredJob:
     """A job from the columns of `COLUMNS`; a state that nobody knows counts as failed."""
     values = list(row)[: len(COLUMNS)]
     values[6] = state_of(values[6])
@@ -44,7 +44,7 @@ def state_of(value: object) -> JobState:
         return JobState.FAILED
 
 
-def tenure_of(row: sa.Row[Any]) -> Tenure:
+def tenure_of(row: sa.Row[*tuple[Any, ...]]) -> Tenure:
     """What `machines.tenure` decides on, from a row with its columns."""
     return Tenure(
         state_of(row.state), int(row.fence), row.lease_until, int(row.tries), bool(row.cancel)
@@ -62,12 +62,12 @@ def of_tenure(tenure: Tenure) -> dict[str, Any]:
     }
 
 
-def submitted_of(row: sa.Row[Any]) -> Submitted:
+def submitted_of(row: sa.Row[*tuple[Any, ...]]) -> Submitted:
     """A submission from its row."""
     return Submitted(row.server, row.prompt_id, row.token, row.client_id, bool(row.changed), row.at)
 
 
-def file_of(row: sa.Row[Any]) -> JobFile:
+def file_of(row: sa.Row[*tuple[Any, ...]]) -> JobFile:
     """A file from its row."""
     return JobFile(
         row.job, row.node, row.position, row.filename, row.subfolder, row.type, row.sha256,
@@ -75,7 +75,7 @@ def file_of(row: sa.Row[Any]) -> JobFile:
     )  # fmt: skip
 
 
-def event_of(row: sa.Row[Any]) -> JobEvent:
+def event_of(row: sa.Row[*tuple[Any, ...]]) -> JobEvent:
     """A line of a story from its row."""
     data = read_json(row.data)
     return JobEvent(row.job, row.seq, row.at, row.kind, data if isinstance(data, dict) else {})

@@ -120,7 +120,7 @@ class JobStore:
         census = self._census
         return self.write(lambda on, now: accepting.accept(on, now, prepared, census))
 
-    def put_upload(
+    def put_upload(  # noqa: PLR0917 - a row's worth of values
         self, user: str, type_: str, subfolder: str, filename: str, sha256: str, size: int
     ) -> Future[None]:
         """Keep by which name a user's file is known; an earlier one of that name is replaced."""
