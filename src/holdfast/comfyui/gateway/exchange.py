@@ -104,9 +104,7 @@ def refuse_oversized(request: Request, limit: int) -> None:
         raise too_large(limit)
 
 
-def answer(
-    data: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def answer(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return raw_answer(json.dumps(data).encode("ascii"), status, headers)
 
@@ -143,14 +141,8 @@ def answered(handler: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
-        except Refusal as refusal:
-            return refused(refusal)
-        except QueueFullError as error:
-            return refused(
-                Refusal("queue_full", str(error), status=429, retry_after=error.retry_after)
-            )
-        except BadInputError as error:
-            return refused(Refusal("invalid_input", str(error)[:1_000]))
+        except (Refusal, QueueFullError, BadInputError) as error:
+            return refused(_as_refusal(error))
         except StoreUnavailableError:
             log.warning("a request could not be served: the job store is out of order")
             return unavailable("The job store cannot be read or written now; try again")
@@ -161,3 +153,11 @@ def answered(handler: Handler) -> Handler:
             return unavailable("A file cannot be read or written now; try again")
 
     return handle
+
+
+def _as_refusal(error: Refusal | QueueFullError | BadInputError) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, QueueFullError):
+        return Refusal("queue_full", str(error), status=429, retry_after=error.retry_after)
+    return Refusal("invalid_input", str(error)[:1_000])

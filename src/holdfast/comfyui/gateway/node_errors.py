@@ -6,7 +6,8 @@ some look for a missing model there, so each kind has the keys the server gives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.comfyui.catalog import Catalog
@@ -21,50 +22,37 @@ LONG_LIST = 20
 
 def said(problem: Problem, graph: Graph, catalog: Catalog) -> dict[str, Any]:
     """One problem as a server tells it."""
-    name = problem.input or ""
-    config = _config(problem, catalog)
-    extra: dict[str, Any] = {"input_name": name}
-    full = extra | {"input_config": config, "received_value": problem.value}
-    match problem.kind:
-        case "required_input_missing":
-            return _error(problem.kind, "Required input is missing", name, extra)
-        case "bad_linked_input":
-            message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
-            return _error(problem.kind, message, name, full)
-        case "return_type_mismatch":
-            return _mismatch(problem, graph, catalog, config)
-        case "invalid_input_type":
-            return _not_convertible(problem, config, full)
-        case "value_smaller_than_min":
-            low = _option(config, "min")
-            message = f"Value {problem.value} smaller than min of {low}"
-            return _error(problem.kind, message, name, full)
-        case "value_bigger_than_max":
-            high = _option(config, "max")
-            message = f"Value {problem.value} bigger than max of {high}"
-            return _error(problem.kind, message, name, full)
-        case "value_not_in_list":
-            return _not_in_list(problem, config, full)
-        case "image_not_there":
-            message = "Custom validation failed for node"
-            details = f"{name} - Invalid image file: {problem.value}"
-            return _error("custom_validation_failed", message, details, extra)
-        case "exception_during_validation":
-            details, kind = _exception(problem, graph, catalog)
-            told = {"exception_type": kind, "traceback": []}
-            return _error(problem.kind, "Exception when validating node", details, told)
-        case "exception_during_inner_validation":
-            return _inner(problem, graph, catalog)
-    # What no server finds, and its worker dies of.
-    return _error(problem.kind, problem.words, problem.words, full)
+    found = _SAYING.get(problem.kind, _in_our_words)
+    return found(_Told(problem, graph, catalog))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A problem and where it is."""
+
+    problem: Problem
+    graph: Graph
+    catalog: Catalog
+
+    @property
+    def name(self) -> str:
+        return self.problem.input or ""
+
+    @property
+    def config(self) -> list[Any]:
+        return _config_of(self.problem.class_type or "", self.problem.input, self.catalog)
+
+    @property
+    def full(self) -> dict[str, Any]:
+        return {
+            "input_name": self.name,
+            "input_config": self.config,
+            "received_value": self.problem.value,
+        }
 
 
 def _error(kind: str, message: str, details: str, extra: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, "message": message, "details": details, "extra_info": extra}
-
-
-def _config(problem: Problem, catalog: Catalog) -> list[Any]:
-    return _config_of(problem.class_type or "", problem.input, catalog)
 
 
 def _config_of(class_type: str, name: str | None, catalog: Catalog) -> list[Any]:
@@ -85,47 +73,84 @@ def _option(config: list[Any], name: str) -> Any:
     return config[1].get(name) if isinstance(config[1], Mapping) else None
 
 
-def _mismatch(
-    problem: Problem, graph: Graph, catalog: Catalog, config: list[Any]
-) -> dict[str, Any]:
+def _missing(told: _Told) -> dict[str, Any]:
+    kind, extra = told.problem.kind, {"input_name": told.name}
+    return _error(kind, "Required input is missing", told.name, extra)
+
+
+def _bad_link(told: _Told) -> dict[str, Any]:
+    message = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
+    return _error(told.problem.kind, message, told.name, told.full)
+
+
+def _too_small(told: _Told) -> dict[str, Any]:
+    message = f"Value {told.problem.value} smaller than min of {_option(told.config, 'min')}"
+    return _error(told.problem.kind, message, told.name, told.full)
+
+
+def _too_big(told: _Told) -> dict[str, Any]:
+    message = f"Value {told.problem.value} bigger than max of {_option(told.config, 'max')}"
+    return _error(told.problem.kind, message, told.name, told.full)
+
+
+def _no_file(told: _Told) -> dict[str, Any]:
+    details = f"{told.name} - Invalid image file: {told.problem.value}"
+    message, extra = "Custom validation failed for node", {"input_name": told.name}
+    return _error("custom_validation_failed", message, details, extra)
+
+
+def _in_our_words(told: _Told) -> dict[str, Any]:
+    """What no server finds, and its worker dies of."""
+    return _error(told.problem.kind, told.problem.words, told.problem.words, told.full)
+
+
+def _mismatch(told: _Told) -> dict[str, Any]:
     received: Any = None
-    source, slot = problem.value
-    cls = catalog.get(graph[source]["class_type"]) if source in graph else None
+    source, slot = told.problem.value
+    cls = told.catalog.get(told.graph[source]["class_type"]) if source in told.graph else None
     outputs = cls.raw.get("output") if cls is not None else None
-    if isinstance(outputs, list) and isinstance(slot, int) and abs(slot) < len(outputs) + 1:
-        received = outputs[slot] if -len(outputs) <= slot < len(outputs) else None
-    details = f"{problem.input}, received_type({received}) mismatch input_type({config[0]})"
+    if isinstance(outputs, list) and isinstance(slot, int) and -len(outputs) <= slot < len(outputs):
+        received = outputs[slot]
+    wanted = told.config[0]
+    details = f"{told.name}, received_type({received}) mismatch input_type({wanted})"
     extra = {
-        "input_name": problem.input,
-        "input_config": config,
+        "input_name": told.name,
+        "input_config": told.config,
         "received_type": received,
-        "linked_node": problem.value,
+        "linked_node": told.problem.value,
     }
-    return _error(problem.kind, "Return type mismatch between linked nodes", details, extra)
+    message = "Return type mismatch between linked nodes"
+    return _error(told.problem.kind, message, details, extra)
 
 
-def _not_convertible(
-    problem: Problem, config: list[Any], full: dict[str, Any]
-) -> dict[str, Any]:
-    kind = config[0] if isinstance(config[0], str) else ""
+def _not_convertible(told: _Told) -> dict[str, Any]:
+    value = told.problem.value
+    kind = told.config[0] if isinstance(told.config[0], str) else ""
     words = "it cannot be converted"
     try:
-        CONVERSIONS[kind](problem.value)
+        CONVERSIONS[kind](value)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         words = str(error)[:1_000]
     message = f"Failed to convert an input value to a {kind} value"
-    details = f"{problem.input}, {problem.value}, {words}"
-    return _error(problem.kind, message, details, full | {"exception_message": words})
+    details = f"{told.name}, {value}, {words}"
+    return _error(told.problem.kind, message, details, told.full | {"exception_message": words})
 
 
-def _not_in_list(problem: Problem, config: list[Any], full: dict[str, Any]) -> dict[str, Any]:
+def _not_in_list(told: _Told) -> dict[str, Any]:
+    config, full = told.config, told.full
     choices = config[0] if isinstance(config[0], list) else _option(config, "options") or []
     listed = str(choices)
     if len(choices) > LONG_LIST:
         listed = f"(list of length {len(choices)})"
-        full = full | {"input_config": None}
-    details = f"{problem.input}: '{problem.value}' not in {listed}"
-    return _error(problem.kind, "Value not in list", details, full)
+        full |= {"input_config": None}
+    details = f"{told.name}: '{told.problem.value}' not in {listed}"
+    return _error(told.problem.kind, "Value not in list", details, full)
+
+
+def _outer(told: _Told) -> dict[str, Any]:
+    details, kind = _exception(told.problem, told.graph, told.catalog)
+    extra = {"exception_type": kind, "traceback": []}
+    return _error(told.problem.kind, "Exception when validating node", details, extra)
 
 
 def _exception(problem: Problem, graph: Graph, catalog: Catalog) -> tuple[str, str]:
@@ -145,10 +170,10 @@ def _exception(problem: Problem, graph: Graph, catalog: Catalog) -> tuple[str, s
     return problem.words, "ValueError"
 
 
-def _inner(problem: Problem, graph: Graph, catalog: Catalog) -> dict[str, Any]:
+def _inner(told: _Told) -> dict[str, Any]:
     """An exception while a node is looked at that another node needs."""
-    details, kind = _exception(problem, graph, catalog)
-    return _raised(problem.node_id or "", graph, catalog, details, kind)
+    details, kind = _exception(told.problem, told.graph, told.catalog)
+    return _raised(told.problem.node_id or "", told.graph, told.catalog, details, kind)
 
 
 def without_inputs(node_id: str, graph: Graph, catalog: Catalog) -> dict[str, Any]:
@@ -174,6 +199,18 @@ def _raised(
                 where = "exception_during_inner_validation"
                 return _error(where, "Exception when validating inner node", details, told)
     told = {"exception_type": kind, "traceback": []}
-    return _error(
-        "exception_during_validation", "Exception when validating node", details, told
-    )
+    return _error("exception_during_validation", "Exception when validating node", details, told)
+
+
+_SAYING: Mapping[str, Callable[[_Told], dict[str, Any]]] = {
+    "required_input_missing": _missing,
+    "bad_linked_input": _bad_link,
+    "return_type_mismatch": _mismatch,
+    "invalid_input_type": _not_convertible,
+    "value_smaller_than_min": _too_small,
+    "value_bigger_than_max": _too_big,
+    "value_not_in_list": _not_in_list,
+    "image_not_there": _no_file,
+    "exception_during_validation": _outer,
+    "exception_during_inner_validation": _inner,
+}

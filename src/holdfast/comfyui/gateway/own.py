@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -113,7 +114,7 @@ def records(store: JobStore, jobs: Collection[StoredJob]) -> list[Record]:
     return found
 
 
-def _scalar(store: JobStore, wanted: sa.Select[tuple[object]] | sa.Select[tuple[int]]) -> object:
+def _scalar(store: JobStore, wanted: sa.Select[Any]) -> Any:
     try:
         with store.engine.connect() as connection:
             return connection.execute(wanted).scalar()

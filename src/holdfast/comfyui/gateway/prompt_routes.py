@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from holdfast.comfyui.durable.orders import index_of
 from holdfast.comfyui.gateway import own
 from holdfast.comfyui.gateway.desk import Desk
 from holdfast.comfyui.gateway.exchange import Caller, Handler, allowed, answer, read_body
@@ -17,9 +18,7 @@ from holdfast.comfyui.gateway.guard import MAX_ID, Refusal, Submission, judge_pr
 from holdfast.comfyui.gateway.history import shown_number
 from holdfast.comfyui.gateway.references import Reference, references
 from holdfast.comfyui.gateway.validation import Accepted, judge
-from holdfast.comfyui.model_inputs import looks_like_model
-from holdfast.comfyui.needs import needs_of
-from holdfast.comfyui.workflow import SEED_INPUTS, Workflow
+from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.stores.jobs.records import NewJob, StoredJob
 
@@ -27,7 +26,6 @@ LARGE_BYTES = 128 * 2**10
 """A body larger than this is read and judged beside the event loop."""
 FRONT = 100
 """The priority of a job that wants to be first. Others have 0."""
-_TEXTS = ("text", "prompt", "text_g", "positive")
 
 
 class PromptRoutes:
@@ -164,14 +162,14 @@ class PromptRoutes:
         return payload
 
 
-def new_job(
-    submission: Submission, payload: Mapping[str, Any], caller: Caller, key: str
-) -> NewJob:
-    """The job as the store takes it, with what it can be found by."""
-    workflow = Workflow({
-        node_id: {**node, "inputs": node["inputs"] if isinstance(node.get("inputs"), dict) else {}}
-        for node_id, node in payload["graph"].items()
-    })
+def new_job(submission: Submission, payload: Mapping[str, Any], caller: Caller, key: str) -> NewJob:
+    """The job as the store takes it, with what it can be found by.
+
+    Raises:
+        BadInputError: no worker could run it.
+    """
+    workflow = Workflow.from_api(payload["graph"], source="prompt")
+    found = index_of(workflow)
     return NewJob(
         payload=payload,
         name=_name(workflow),
@@ -179,11 +177,11 @@ def new_job(
         key=key,
         user=caller.user,
         priority=_priority(submission, caller),
-        signature=needs_of(workflow).signature,
         client_id=submission.client_id,
-        prompt=_text_of(workflow),
-        seed=_seed(workflow),
-        model=_model(workflow),
+        signature=found["signature"],
+        prompt=found["prompt"],
+        seed=found["seed"],
+        model=found["model"],
     )
 
 
@@ -218,43 +216,13 @@ def _suffix(filename: str) -> str:
     return suffix if len(suffix) <= 16 and suffix[1:].isascii() and suffix[1:].isalnum() else ""
 
 
-def _values(workflow: Workflow) -> list[tuple[str, str, Any]]:
-    return [
-        (node["class_type"], name, value)
-        for node in workflow.graph.values()
-        for name, value in node["inputs"].items()
-    ]
-
-
 def _name(workflow: Workflow) -> str:
     prefixes = (
         value
-        for _cls, name, value in _values(workflow)
+        for node in workflow.graph.values()
+        for name, value in node["inputs"].items()
         if name == "filename_prefix" and isinstance(value, str)
     )
     name = next(prefixes, "").replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join(each for each in name if each.isprintable())[:80].strip()
     return clean or "workflow"
-
-
-def _text_of(workflow: Workflow) -> str:
-    texts = (
-        value
-        for _cls, name, value in _values(workflow)
-        if name in _TEXTS and isinstance(value, str) and value.strip()
-    )
-    return next(texts, "")[:2_000]
-
-
-def _seed(workflow: Workflow) -> str:
-    seeds = (
-        str(value)[:40]
-        for _cls, name, value in _values(workflow)
-        if name in SEED_INPUTS and isinstance(value, int) and abs(value) < 2**70
-    )
-    return next(seeds, "")
-
-
-def _model(workflow: Workflow) -> str:
-    models = (value for _cls, _name, value in _values(workflow) if looks_like_model(value))
-    return str(next(models, ""))[:200]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 from starlette.requests import Request
@@ -29,6 +30,8 @@ from holdfast.comfyui.gateway.history import ENDED, history_entry, queue_item
 from holdfast.comfyui.server import Server, ServerCallError
 from holdfast.stores.jobs import reading, settling
 from holdfast.stores.jobs.records import JobState, StoredJob
+
+T = TypeVar("T")
 
 PIECE = 25
 """Jobs that are read with all that belongs to them at a time."""
@@ -239,7 +242,7 @@ async def _free(server: Server, *, unload: bool, free: bool) -> None:
         return  # a server that is gone has its memory free
 
 
-def _pieces(items: Sequence[own.T], size: int) -> Iterable[Sequence[own.T]]:
+def _pieces(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

@@ -73,9 +73,7 @@ def _names_file(class_type: str, name: str, catalogs: Sequence[Catalog]) -> bool
     known = [each[class_type] for each in catalogs if class_type in each]
     if not known:
         return name in _LIKELY
-    return any(
-        name in cls.inputs and is_upload(cls, cls.inputs[name]) for cls in known
-    )
+    return any(name in cls.inputs and is_upload(cls, cls.inputs[name]) for cls in known)
 
 
 def named(text: str, default: str = "input") -> Named | None:

@@ -130,9 +130,7 @@ def _judge_one(
             refusal = Refusal("invalid_prompt", words, f"Node ID '#{node_id[:200]}'")
             return _Verdict(None, refusal, len(graph) + 1)
     whole = {
-        node_id: node
-        if isinstance(node.get("inputs"), dict)
-        else {**node, "inputs": {}}
+        node_id: node if isinstance(node.get("inputs"), dict) else {**node, "inputs": {}}
         for node_id, node in graph.items()
     }
     bare = {each for each, node in graph.items() if not isinstance(node.get("inputs"), dict)}
@@ -149,7 +147,9 @@ def _judge_one(
 
 
 def _counted(
-    report: Report, known_files: Collection[tuple[str, str]], fetches_models: bool  # noqa: FBT001
+    report: Report,
+    known_files: Collection[tuple[str, str]],
+    fetches_models: bool,  # noqa: FBT001
 ) -> dict[str, list[Problem]]:
     """The problems a server refuses for, by node."""
     found: dict[str, list[Problem]] = {}
@@ -291,9 +291,7 @@ def _cut(graph: Graph, problems: Mapping[str, list[Problem]]) -> dict[str, dict[
         node_id: {
             "class_type": node["class_type"],
             "inputs": {
-                name: value
-                for name, value in node["inputs"].items()
-                if (node_id, name) not in cut
+                name: value for name, value in node["inputs"].items() if (node_id, name) not in cut
             },
         }
         for node_id, node in graph.items()
@@ -306,7 +304,5 @@ def _sound(graph: Mapping[str, Any]) -> set[str]:
         node_id
         for node_id, node in graph.items()
         if isinstance(node.get("inputs"), dict)
-        and all(
-            value[0] in graph for value in node["inputs"].values() if runs_as_link(value)
-        )
+        and all(value[0] in graph for value in node["inputs"].values() if runs_as_link(value))
     }
