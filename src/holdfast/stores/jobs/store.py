@@ -316,6 +316,10 @@ class JobStore:
             )
         )
 
+    def ended_since(self, since: float, limit: int = 1_000) -> list[StoredJob]:
+        """Jobs that have ended since then (s since 1970), the oldest end first."""
+        return self._read(lambda on: reading.ended_since(on, since, limit))
+
     def counts(self, user: str | None = None, order: str | None = None) -> dict[JobState, int]:
         """How many jobs there are in each state."""
         return self._read(lambda on: reading.counts(on, user, order))
