@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from holdfast.comfyui import ComfyUI
 from holdfast.errors import BadInputError
 from holdfast.stores.blobs import BlobStore
 from holdfast.stores.jobs import JobStore, StoreUnavailableError
+from holdfast.system.recovery.folder_lock import locked
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,6 +58,11 @@ def serve_forever(plan: Plan) -> Exit:
         BadInputError: something that was asked for is wrong, or not safe.
     """
     _need_the_extra()
+    with contextlib.ExitStack() as stack:
+        return _serve(plan, stack)
+
+
+def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     import uvicorn
 
     from holdfast.comfyui.gateway.app import Gateway
@@ -78,13 +86,14 @@ def serve_forever(plan: Plan) -> Exit:
         store = JobStore(plan.store or plan.data / "jobs.db", max_queued=plan.max_queued)
     except StoreUnavailableError as error:
         raise BadInputError(str(error)) from None
+    stack.callback(store.close)
     gateway = Gateway(
         store,
         blobs,
         comfy,
         exposure=exposure,
         cache_folder=plan.data / "known",
-        name=f"{socket.gethostname()}-{os.getpid()}",
+        name=_worker_name(plan.data, store, stack),
         works=plan.works,
         drain_seconds=plan.drain,
         extend=_dashboard if plan.dashboard else None,
@@ -113,13 +122,21 @@ def serve_forever(plan: Plan) -> Exit:
     if plan.dashboard:
         sys.stdout.write(f"dashboard at {where}/holdfast/\n")
     sys.stdout.flush()
-    try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        store.close()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal once more when it has ended in good order.
+        signal.signal(each, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listening])
     return Exit.OK
+
+
+def _worker_name(data: Path, store: JobStore, stack: contextlib.ExitStack) -> str:
+    """What this gateway's worker is called; the jobs of one that died here go on at once."""
+    alone = stack.enter_context(locked(data / "gateway.lock", wait=False))
+    if not alone:
+        return f"{socket.gethostname()}-{os.getpid()}"
+    name = f"gateway on {socket.gethostname()}:{data.resolve()}"[-200:]
+    store.reclaim(name).result()
+    return name
 
 
 def _dashboard(app: FastAPI, gateway: Gateway) -> None:
