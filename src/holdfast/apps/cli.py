@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from holdfast.apps.cli_errors import config, errors
+from holdfast.apps.cli_serve import serve
 from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit
 from holdfast.errors import BadInputError
@@ -332,6 +333,7 @@ def demo(output: Path, seed: int) -> None:
     sys.exit(show(output, seed=seed))
 
 
+cli.add_command(serve)
 cli.add_command(errors)
 cli.add_command(config)
 cli.add_command(workflow)

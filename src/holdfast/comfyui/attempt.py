@@ -17,8 +17,8 @@ from typing import Any
 
 from holdfast.comfyui import events, messages, outputs
 from holdfast.comfyui.canary import submission_body
-from holdfast.comfyui.diary import Entry
 from holdfast.comfyui.delivery import AttemptError, bring_home
+from holdfast.comfyui.diary import Entry
 from holdfast.comfyui.ear import Closed, Ear
 from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, from_fault, node_name
 from holdfast.comfyui.job import Job

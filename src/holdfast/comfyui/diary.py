@@ -31,9 +31,7 @@ class Diary(Protocol):
 
     @property
     def staying(self) -> bool:
-        """Whether what runs on a server is to be left there when the run is cancelled, for the
-        next one to join.
-        """
+        """Whether what runs is left on its server when the run is cancelled, to be joined."""
 
     async def submitting(self, entry: Entry) -> None:
         """Keep an entry; nothing is sent before this has returned.

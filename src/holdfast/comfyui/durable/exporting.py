@@ -1,4 +1,4 @@
-"""Copying what a job has made to where its owner wants it. May be done again: nothing comes twice."""
+"""Copying what a job has made to where its owner wants it; done again, nothing comes twice."""
 
 from __future__ import annotations
 

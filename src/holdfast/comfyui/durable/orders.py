@@ -77,7 +77,8 @@ def new_job(
         payload["settings"] = {"strict": True}
     if export is not None:
         payload["export"] = {"folder": str(export), "name": label}
-    return NewJob(payload, name=label, **fields, **index_of(workflow))
+    index: dict[str, Any] = dict(index_of(workflow))
+    return NewJob(payload, name=label, **fields, **index)
 
 
 def index_of(workflow: Workflow) -> dict[str, str]:

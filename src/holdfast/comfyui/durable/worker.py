@@ -1,5 +1,6 @@
-"""A worker: takes jobs from the store, has them made, and settles them. Killed at any moment,
-it loses nothing: the next one finds what runs on which server, and joins it.
+"""A worker: takes jobs from the store, has them made, and settles them.
+
+Killed at any moment, it loses nothing: the next one finds what runs on which server, and joins it.
 
 Laws:
 
@@ -16,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -31,6 +32,7 @@ from holdfast.comfyui.durable.orders import Plan, plan_of
 from holdfast.comfyui.durable.relay import Relay
 from holdfast.comfyui.failures import ComfyUIError, NotComfyUIError, ServerUnreachableError
 from holdfast.comfyui.outputs import safe_name
+from holdfast.comfyui.result import OutputFile, RunResult
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
 from holdfast.ports import ambient
@@ -50,6 +52,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """How often it is looked whether another process has accepted a job."""
+RENEW_SECONDS = 2.0
+"""How often leases are renewed at least, and it is looked whether a job's end was asked for."""
 PAUSE_SECONDS = 2.0
 """After trouble that is no job's fault."""
 
@@ -112,6 +116,7 @@ class Worker:
         self._runs: dict[str, _Run] = {}
         self._by_name: dict[str, str] = {}
         self._stir = asyncio.Event()
+        self._asked = asyncio.Event()
         self._stopping = False
 
     @property
@@ -122,6 +127,7 @@ class Worker:
     def nudge(self) -> None:
         """Look for jobs at once: one was accepted, or its end was asked for."""
         self._stir.set()
+        self._asked.set()
 
     async def cancel(self, job_id: str) -> bool:
         """Take a job back that this worker has; whether it has it."""
@@ -143,9 +149,10 @@ class Worker:
         try:
             while not self._stopping:
                 self._stir.clear()
-                if not await self._take_some(order) and until_empty and not self._runs:
-                    if not await self._anything_left(order):
-                        return
+                took = await self._take_some(order)
+                idle = until_empty and not took and not self._runs
+                if idle and not await self._anything_left(order):
+                    return
                 await self._rest()
         finally:
             keeper.cancel()
@@ -217,7 +224,10 @@ class Worker:
 
     async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(self._store.lease_seconds / 3)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(RENEW_SECONDS, self._store.lease_seconds / 3)):
+                    await self._asked.wait()
+            self._asked.clear()
             held = {job: run.claim.fence for job, run in self._runs.items()}
             if not held:
                 continue
@@ -262,48 +272,48 @@ class Worker:
             self._relay.began(claim.job)
         if claim.job.cancel:
             run.why = _Stop.CANCEL
-        began = ambient.now()
         folder = self._blobs.staging() / f"{safe_name(claim.job.id, 60)}-{claim.fence}"
         try:
-            try:
-                plan = plan_of(claim.payload, claim.job.name or claim.job.id)
-                result = await self._make(run, plan, folder)
-                run.settling = True
-                outcome, files, summary = account.delivered(result)
-                await asyncio.to_thread(self._adopt, result.files)
-                await self._settle(run, JobState.DELIVERED, outcome, files, summary)
-                if plan.export is not None:
-                    await self._export(claim.job)
-            except ServerUnreachableError as error:
-                await self._give_back(run, str(error))
-            except NotComfyUIError as error:
-                await self._give_back(run, str(error))
-            except ComfyUIError as error:
-                outcome, summary = account.failed(error, ambient.now() - began)
-                await self._settle(run, JobState.FAILED, outcome, (), summary)
-            except BadInputError as error:
-                if await asyncio.to_thread(self._disk_trouble):
-                    await self._give_back(run, str(error))
-                else:
-                    await self._settle(run, JobState.FAILED, *_refused("bad_input", error))
-            except OSError as error:
-                await self._give_back(run, f"{type(error).__name__}: {error.strerror or error}")
-            except asyncio.CancelledError:
-                await self._called_off(run)
-            except LeaseLostError:
-                raise
-            except StoreUnavailableError as error:
-                log.warning("%s: %s", run.label, error)
-                await self._give_back(run, str(error))
-            except Exception as error:
-                log.exception("%s: a bug in Holdfast", run.label)
-                await self._settle(run, JobState.FAILED, *_refused("bug", error))
+            await self._to_its_end(run, folder)
         except LeaseLostError as error:
             log.warning("%s: %s", run.label, error)
         finally:
             await asyncio.to_thread(_clear, folder)
 
-    async def _make(self, run: _Run, plan: Plan, folder: Path) -> Any:
+    async def _to_its_end(self, run: _Run, folder: Path) -> None:
+        began = ambient.now()
+        try:
+            plan = plan_of(run.claim.payload, run.label)
+            await self._deliver(run, plan, await self._make(run, plan, folder))
+        except (ServerUnreachableError, NotComfyUIError, StoreUnavailableError) as error:
+            await self._give_back(run, str(error))
+        except OSError as error:
+            await self._give_back(run, f"{type(error).__name__}: {error.strerror or error}")
+        except ComfyUIError as error:
+            outcome, summary = account.failed(error, ambient.now() - began)
+            await self._settle(run, JobState.FAILED, outcome, (), summary)
+        except BadInputError as error:
+            if await asyncio.to_thread(self._disk_trouble):
+                await self._give_back(run, str(error))
+            else:
+                await self._settle(run, JobState.FAILED, *_refused("bad_input", error))
+        except asyncio.CancelledError:
+            await self._called_off(run)
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            log.exception("%s: a bug in Holdfast", run.label)
+            await self._settle(run, JobState.FAILED, *_refused("bug", error))
+
+    async def _deliver(self, run: _Run, plan: Plan, result: RunResult) -> None:
+        run.settling = True
+        outcome, files, summary = account.delivered(result)
+        await asyncio.to_thread(self._adopt, result.files)
+        await self._settle(run, JobState.DELIVERED, outcome, files, summary)
+        if plan.export is not None:
+            await self._export(run.claim.job)
+
+    async def _make(self, run: _Run, plan: Plan, folder: Path) -> RunResult:
         job = run.claim.job
         if run.why is _Stop.CANCEL:
             await self._take_back(run)
@@ -333,7 +343,7 @@ class Worker:
             temps=True,
         )
 
-    def _adopt(self, files: tuple[Any, ...]) -> None:
+    def _adopt(self, files: tuple[OutputFile, ...]) -> None:
         for each in files:
             if each.path is not None:
                 self._blobs.adopt(each.path, each.sha256)

@@ -47,7 +47,7 @@ def claim(
     for left in _left_behind(connection, now, lease, order):
         if left.tries + 1 >= max_tries:
             words = (
-                f"{row.tries + 1} workers went away while they had it; it may be what kills them"
+                f"{left.tries + 1} workers went away while they had it; it may be what kills them"
             )
             dead_letter(connection, now, left.id, "poison", words)
             continue
@@ -82,6 +82,12 @@ def renew(connection: Connection, now: float, held: dict[str, int], *, lease: fl
             sa.update(tables.job).where(_J.id == row.id).values(lease_until=kept.lease_until)
         )
     return Renewal(frozenset(lost), frozenset(cancelled))
+
+
+def reclaim(connection: Connection, worker: str) -> int:
+    """End the leases of a worker that is known to be gone; how many there were."""
+    change = sa.update(tables.job).where(_J.state == JobState.RUNNING.value, _J.worker == worker)
+    return int(connection.execute(change.values(lease_until=None)).rowcount)
 
 
 def _paused(connection: Connection) -> bool:
@@ -171,7 +177,7 @@ def _charge(connection: Connection, user: str, seconds: float) -> None:
             connection.execute(sa.insert(table).values(user=name, used=value))
 
 
-def _take(  # noqa: PLR0917 - a row's worth of values
+def _take(
     connection: Connection,
     now: float,
     row: sa.Row[*tuple[Any, ...]],

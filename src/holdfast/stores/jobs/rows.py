@@ -110,7 +110,8 @@ def label(field: str, value: str, limit: int = tables.NAME) -> str:
     Raises:
         BadInputError: it is none, too long, or has characters that a database does not keep.
     """
-    if not isinstance(value, str) or len(value) > limit or not _kept(value):
+    given: object = value
+    if not isinstance(given, str) or len(given) > limit or not _kept(given):
         raise BadInputError(
             f"{field} must be a text of at most {limit} characters without control characters, "
             f"got {value!r:.120}"

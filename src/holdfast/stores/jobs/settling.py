@@ -254,7 +254,7 @@ def _learn(connection: Connection, now: float, signature: str, seconds: float) -
             sa.insert(table).values(signature=signature, count=1, mean=seconds, last=now)
         )
         return
-    count = min(MEMORY, int(known.count) + 1)
+    count = min(MEMORY, int(known[1]) + 1)
     mean = known.mean + (seconds - known.mean) / count
     connection.execute(
         sa.update(table)
