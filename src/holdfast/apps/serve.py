@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PATIENT_SECONDS = 10.0**7
 """How long all servers may be away before a job goes back into the queue: nothing is lost by it."""
+SWITCH_SECONDS = 0.0005
 BACKLOG = 2_048
 
 
@@ -103,6 +104,8 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     listening = _listen(plan)
     scheme = "https" if tls else "http"
     port = listening.getsockname()[1]
+    # The loop and the thread that writes take turns often: a commit is on the way of each answer.
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         gateway.app(),
         ws=HangUpProtocol,
@@ -122,9 +125,9 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     if plan.dashboard:
         sys.stdout.write(f"dashboard at {where}/holdfast/\n")
     sys.stdout.flush()
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal once more when it has ended in good order.
-        signal.signal(each, lambda *_: None)
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
     return Exit.OK
 
