@@ -27,7 +27,7 @@ USERS = 1_000
 """Users that are looked at for one claim, at most."""
 UNKNOWN_SECONDS = 10.0
 """What a job counts for while it is not known how long its kind takes."""
-_VIRTUAL = "\x00virtual"
+_VIRTUAL = "\x1fvirtual"
 """The user under whose name the virtual time is kept."""
 
 
