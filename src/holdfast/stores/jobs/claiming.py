@@ -9,7 +9,7 @@ Source: Goyal, Vin and Cheng, "Start-time fair queuing", 1997.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,9 @@ from holdfast.stores.jobs.story import tell
 
 _J = tables.job.c
 _TENURE = (_J.fence, _J.lease_until)
+LOOKED_AT = 1_000
+"""Jobs that are looked at for one call, at most."""
+_TOO_LATE = "its deadline passed while it waited"
 USERS = 1_000
 """Users that are looked at for one claim, at most."""
 UNKNOWN_SECONDS = 10.0
@@ -40,26 +43,49 @@ def claim(
     lease: float,
     max_tries: int,
     order: str | None,
+    doubtful: bool = False,
 ) -> tuple[Claim, ...]:
-    """Give up to ``limit`` jobs to a worker."""
+    """Give up to ``limit`` jobs to a worker.
+
+    Args:
+        connection: in a transaction that writes.
+        now: seconds since 1970.
+        worker: who asks.
+        limit: how many jobs at most.
+        lease: seconds until it must have renewed them.
+        max_tries: workers that may go away under a job.
+        order: only jobs of this batch.
+        doubtful: the date was changed just now, so nobody loses a job to it.
+    """
     _fail_overdue(connection, now)
     claims: list[Claim] = []
     for row in _left_behind(connection, now, lease, order):
-        if row.tries + 1 >= max_tries:
+        tenure = rows.tenure_of(row)
+        if tenure.ahead(now, lease):
+            cut = sa.update(tables.job).where(_J.id == row.id)
+            connection.execute(cut.values(lease_until=now + lease))
+        elif doubtful:
+            continue
+        elif tenure.tries + 1 >= max_tries:
             words = (
-                f"{row.tries + 1} workers went away while they had it; it may be what kills them"
+                f"{tenure.tries + 1} workers went away while they had it; it may be what kills them"
             )
             dead_letter(connection, now, row.id, "poison", words)
-            continue
-        if len(claims) < limit:
+        elif len(claims) < limit:
             _take(connection, now, row, worker, lease, claims)
     if _paused(connection):
         return tuple(claims)
-    while len(claims) < limit:
+    for _ in range(LOOKED_AT):
+        if len(claims) >= limit:
+            break
         row = _next(connection, order)
         if row is None:
             break
-        _take(connection, now, row, worker, lease, claims)
+        deadline = rows.moment(row.deadline)
+        if deadline is not None and deadline <= now:
+            dead_letter(connection, now, row.id, "deadline", _TOO_LATE)
+        else:
+            _take(connection, now, row, worker, lease, claims)
     return tuple(claims)
 
 
@@ -98,18 +124,20 @@ def _fail_overdue(connection: Connection, now: float) -> None:
         .limit(100)
     ).scalars()
     for job in overdue.all():
-        dead_letter(connection, now, job, "deadline", "its deadline passed while it waited")
+        dead_letter(connection, now, job, "deadline", _TOO_LATE)
 
 
 def _left_behind(
     connection: Connection, now: float, lease: float, order: str | None
-) -> Iterator[sa.Row[Any]]:
-    running = sa.select(*rows.COLUMNS, *_TENURE).where(_J.state == JobState.RUNNING.value)
+) -> Sequence[sa.Row[Any]]:
+    # Leases that have run out, or that end later than any could.
+    left = sa.select(*rows.COLUMNS, *_TENURE).where(
+        _J.state == JobState.RUNNING.value,
+        sa.or_(_J.lease_until.is_(None), _J.lease_until <= now, _J.lease_until > now + 2 * lease),
+    )
     if order is not None:
-        running = running.where(_J.order_id == order)
-    for row in connection.execute(running.order_by(_J.number)).all():
-        if rows.tenure_of(row).expired(now, lease):
-            yield row
+        left = left.where(_J.order_id == order)
+    return connection.execute(left.order_by(_J.number).limit(LOOKED_AT)).all()
 
 
 def _next(connection: Connection, order: str | None) -> sa.Row[Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +34,9 @@ CHAIN = schema.Chain(
 )
 _LOCK = 0x686F6C646A6F6273
 """The key of PostgreSQL's advisory lock: "holdjobs" in ASCII."""
+WHAT_TO_DO = (
+    "It was left as it is: restore a copy, or save what can be read with: holdfast jobs salvage"
+)
 TROUBLES = (sqlalchemy.exc.SQLAlchemyError, OSError)
 
 
@@ -58,7 +62,7 @@ def opened(address: Address) -> Engine:
         raise
     except TROUBLES as error:
         engine.dispose()
-        raise _told(error, address) from None
+        raise _told_at_first(error, address) from None
     except BaseException:
         engine.dispose()
         raise
@@ -93,6 +97,8 @@ def _to_the_disk(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+    # One damaged letter must not hide all rows of a list.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
 
 
 def _look_at(path: Path) -> None:
@@ -132,15 +138,30 @@ def _check(engine: Engine, address: Address) -> None:
         connection.execute(sa.delete(tables.setting).where(tables.setting.c.name == ""))
 
 
-def _told(error: BaseException, address: Address) -> Exception:
+def told(error: BaseException, address: Address) -> Exception:
+    """What whoever uses a store is told of a database's error."""
+    if isinstance(error, UnicodeEncodeError | OverflowError):
+        return BadInputError(
+            f"what is asked of a job store must be texts and numbers it can keep: {error}"
+        )
     kind = kind_of(error)
     if kind is Kind.CORRUPT:
-        return BadInputError(
-            f"the job store {address.shown} is damaged. It was left as it is: restore a copy, or "
-            f"save what can be read with: holdfast jobs salvage ({words(error)})"
+        return StoreUnavailableError(
+            f"the job store {address.shown} is damaged. {WHAT_TO_DO} ({words(error)})"
         )
+    if kind is Kind.REFUSED:
+        return BadInputError(
+            f"what is asked of a job store must be texts and numbers it can keep: {words(error)}"
+        )
+    return StoreUnavailableError(f"job store {address.shown}: {words(error)}")
+
+
+def _told_at_first(error: BaseException, address: Address) -> Exception:
+    kind = kind_of(error)
+    if kind is Kind.CORRUPT:
+        return BadInputError(str(told(error, address)))
     if kind is Kind.DENIED:
         return BadInputError(
             f"store must be one that can be written, got {address.shown}: {words(error)}"
         )
-    return StoreUnavailableError(f"job store {address.shown}: {words(error)}")
+    return told(error, address)

@@ -30,6 +30,8 @@ def note_submission(
         LeaseLostError: the job is somebody else's now.
     """
     _held(connection, job, fence)
+    # A worker that was not told of a commit asks again.
+    forget_submission(connection, now, job, sent.token)
     connection.execute(
         sa.insert(tables.submission).values(
             token=sent.token,
