@@ -45,8 +45,9 @@ def prepare(new: NewJob) -> Prepared:
     Raises:
         BadInputError: naming the field, its value and what is right.
     """
-    if not isinstance(new.payload, dict):
-        raise BadInputError(f"payload must be a dict, got {type(new.payload).__name__}")
+    given: object = new.payload
+    if not isinstance(given, dict):
+        raise BadInputError(f"payload must be a dict, got {type(given).__name__}")
     check_priority(new.priority)
     if new.deadline is not None and not _is_moment(new.deadline):
         raise BadInputError(f"deadline must be seconds since 1970, got {new.deadline!r:.100}")
@@ -90,22 +91,23 @@ def prepare(new: NewJob) -> Prepared:
     return Prepared(row, payload, bool(new.id))
 
 
-def check_priority(priority: int) -> None:
+def check_priority(priority: object) -> None:
     """Refuse what no column holds.
 
     Raises:
         BadInputError: it is no whole number, or too large.
     """
-    whole = isinstance(priority, int) and not isinstance(priority, bool)
-    if not whole or abs(priority) > PRIORITY:
+    whole = priority if isinstance(priority, int) and not isinstance(priority, bool) else None
+    if whole is None or abs(whole) > PRIORITY:
         raise BadInputError(
             f"priority must be a whole number from -{PRIORITY} to {PRIORITY}, got {priority!r:.100}"
         )
 
 
 def _is_moment(value: object) -> bool:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and math.isfinite(value) and abs(value) < LAST_MOMENT
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and abs(value) < LAST_MOMENT
 
 
 @dataclass(slots=True)
@@ -245,8 +247,8 @@ def _there(connection: Connection, prepared: Sequence[Prepared]) -> _Known:
     body = tables.job_body.c
     held = sa.select(_J.id, _J.user, body.payload).join(tables.job_body, body.job == _J.id)
     for some in rows.chunks([each.job["id"] for each in prepared if each.chosen]):
-        for row in connection.execute(held.where(_J.id.in_(some))):
-            known.ids[row.id] = (row.user, row.payload)
+        for job, user, payload in connection.execute(held.where(_J.id.in_(some))):
+            known.ids[job] = (user, payload)
     return known
 
 

@@ -59,10 +59,10 @@ def claim(
     """
     _fail_overdue(connection, now)
     claims: list[Claim] = []
-    for row in _left_behind(connection, now, lease, order):
-        tenure = rows.tenure_of(row)
+    for left in _left_behind(connection, now, lease, order):
+        tenure = rows.tenure_of(left)
         if tenure.ahead(now, lease):
-            cut = sa.update(tables.job).where(_J.id == row.id)
+            cut = sa.update(tables.job).where(_J.id == left.id)
             connection.execute(cut.values(lease_until=now + lease))
         elif doubtful:
             continue
@@ -70,14 +70,12 @@ def claim(
             words = (
                 f"{tenure.tries + 1} workers went away while they had it; it may be what kills them"
             )
-            dead_letter(connection, now, row.id, "poison", words)
+            dead_letter(connection, now, left.id, "poison", words)
         elif len(claims) < limit:
-            _take(connection, now, row, worker, lease, claims)
-    if _paused(connection):
-        return tuple(claims)
-    for _ in range(LOOKED_AT):
-        if len(claims) >= limit:
-            break
+            claims += _take(connection, now, left, worker, lease)
+    looked_at = 0
+    while len(claims) < limit and looked_at < LOOKED_AT and not _paused(connection):
+        looked_at += 1
         row = _next(connection, order)
         if row is None:
             break
@@ -85,7 +83,7 @@ def claim(
         if deadline is not None and deadline <= now:
             dead_letter(connection, now, row.id, "deadline", _TOO_LATE)
         else:
-            _take(connection, now, row, worker, lease, claims)
+            claims += _take(connection, now, row, worker, lease)
     return tuple(claims)
 
 
@@ -129,7 +127,7 @@ def _fail_overdue(connection: Connection, now: float) -> None:
 
 def _left_behind(
     connection: Connection, now: float, lease: float, order: str | None
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
     # Leases that have run out, or that end later than any could.
     left = sa.select(*rows.COLUMNS, *_TENURE).where(
         _J.state == JobState.RUNNING.value,
@@ -140,7 +138,7 @@ def _left_behind(
     return connection.execute(left.order_by(_J.number).limit(LOOKED_AT)).all()
 
 
-def _next(connection: Connection, order: str | None) -> sa.Row[Any] | None:
+def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]] | None:
     queued = [_J.state == JobState.QUEUED.value]
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
@@ -202,14 +200,13 @@ def _charge(connection: Connection, user: str, seconds: float) -> None:
 def _take(
     connection: Connection,
     now: float,
-    row: sa.Row[Any],
+    row: sa.Row[*tuple[Any, ...]],
     worker: str,
     lease: float,
-    claims: list[Claim],
-) -> None:
+) -> list[Claim]:
     tenure = rows.tenure_of(row).claimed(now, lease)
     if tenure is None:
-        return
+        return []
     connection.execute(
         sa.update(tables.job)
         .where(_J.id == row.id)
@@ -224,7 +221,7 @@ def _take(
         dead_letter(
             connection, now, row.id, "damaged", "what it was to run is damaged in the store"
         )
-        return
+        return []
     if row.state == JobState.QUEUED.value:
         _charge(connection, row.user, row.estimate or UNKNOWN_SECONDS)
     left = connection.execute(
@@ -234,11 +231,11 @@ def _take(
     ).all()
     job = connection.execute(sa.select(*rows.COLUMNS).where(_J.id == row.id)).one()
     tell(connection, now, row.id, "claimed", {"worker": worker, "fence": tenure.fence})
-    claims.append(
+    return [
         Claim(
             rows.job_of(job),
             tenure.fence,
             payload,
             tuple(rows.submitted_of(each) for each in left),
         )
-    )
+    ]

@@ -45,7 +45,7 @@ def free_name(connection: Connection, space: Space, filename: str) -> str:
         prefix, suffix = pure.stem, pure.suffix
     else:
         prefix, suffix = counted["prefix"], counted["suffix"]
-    name = "\x1f".join(("file", space.user, space.type, space.subfolder, prefix))
+    name = f"file\x1f{space.user}\x1f{space.type}\x1f{space.subfolder}\x1f{prefix}"
     while True:
         number = take_numbers(connection, name)
         free = f"{prefix}_{number:05d}_{suffix}"

@@ -56,7 +56,7 @@ def opened(address: Address) -> Engine:
         if path is not None:
             _look_at(path)
         schema.bring_up_to_date(engine, address.shown, CHAIN)
-        _check(engine, address)
+        _check(engine)
     except BadInputError:
         engine.dispose()
         raise
@@ -88,7 +88,7 @@ class _Writing:
                 raise
         return connection
 
-    def __exit__(self, *error: Any) -> bool | None:
+    def __exit__(self, *error: Any) -> bool | None:  # noqa: PYI036 - handed on as it is
         return self._inner.__exit__(*error)
 
 
@@ -129,7 +129,7 @@ def _look_at(path: Path) -> None:
         )
 
 
-def _check(engine: Engine, address: Address) -> None:
+def _check(engine: Engine) -> None:
     with engine.connect() as connection:
         for table in tables.metadata.tables.values():
             connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).all()

@@ -30,7 +30,7 @@ COLUMNS = (
 """Of a `StoredJob`, in its order."""
 
 
-def job_of(row: sa.Row[Any]) -> StoredJob:
+def job_of(row: sa.Row[*tuple[Any, ...]]) -> StoredJob:
     """A job from the columns of `COLUMNS`; a state that nobody knows counts as failed."""
     return StoredJob(*(read(value) for read, value in zip(_READ, row, strict=False)))
 
@@ -67,7 +67,7 @@ def moment(value: object) -> float | None:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(value or "")
+    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 _READ: tuple[Callable[[Any], Any], ...] = (
@@ -78,7 +78,7 @@ _READ: tuple[Callable[[Any], Any], ...] = (
 """How each of `COLUMNS` is read: what is damaged in one job must not hide the others."""
 
 
-def tenure_of(row: sa.Row[Any]) -> Tenure:
+def tenure_of(row: sa.Row[*tuple[Any, ...]]) -> Tenure:
     """What `machines.tenure` decides on, from a row with its columns."""
     return Tenure(
         state_of(row.state),
@@ -100,12 +100,12 @@ def of_tenure(tenure: Tenure) -> dict[str, Any]:
     }
 
 
-def submitted_of(row: sa.Row[Any]) -> Submitted:
+def submitted_of(row: sa.Row[*tuple[Any, ...]]) -> Submitted:
     """A submission from its row."""
     return Submitted(row.server, row.prompt_id, row.token, row.client_id, bool(row.changed), row.at)
 
 
-def file_of(row: sa.Row[Any]) -> JobFile:
+def file_of(row: sa.Row[*tuple[Any, ...]]) -> JobFile:
     """A file from its row."""
     return JobFile(
         row.job, row.node, row.position, row.filename, row.subfolder, row.type, row.sha256,
@@ -113,7 +113,7 @@ def file_of(row: sa.Row[Any]) -> JobFile:
     )  # fmt: skip
 
 
-def event_of(row: sa.Row[Any]) -> JobEvent:
+def event_of(row: sa.Row[*tuple[Any, ...]]) -> JobEvent:
     """A line of a story from its row."""
     data = read_json(row.data)
     return JobEvent(row.job, row.seq, row.at, row.kind, data if isinstance(data, dict) else {})
@@ -148,7 +148,8 @@ def label(field: str, value: str, limit: int = tables.NAME) -> str:
     Raises:
         BadInputError: it is none, too long, or has characters that a database does not keep.
     """
-    if not isinstance(value, str) or len(value) > limit or not _kept(value):
+    given: object = value
+    if not isinstance(given, str) or len(given) > limit or not _kept(given):
         raise BadInputError(
             f"{field} must be a text of at most {limit} characters without control characters, "
             f"got {value!r:.120}"

@@ -166,7 +166,7 @@ def dead_letter(connection: Connection, now: float, job: str, kind: str, words: 
     tell(connection, now, job, "failed", {"summary": words})
 
 
-def _end(
+def _end(  # noqa: PLR0917 - a row's worth of values
     connection: Connection,
     now: float,
     job: str,
@@ -186,7 +186,7 @@ def _end(
     )
 
 
-def _tenure(connection: Connection, job: str) -> sa.Row[Any] | None:
+def _tenure(connection: Connection, job: str) -> sa.Row[*tuple[Any, ...]] | None:
     return connection.execute(
         sa.select(
             _J.id, _J.user, _J.signature, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel,
@@ -195,7 +195,7 @@ def _tenure(connection: Connection, job: str) -> sa.Row[Any] | None:
     ).first()  # fmt: skip
 
 
-def _held(connection: Connection, job: str, fence: int) -> tuple[sa.Row[Any], Tenure]:
+def _held(connection: Connection, job: str, fence: int) -> tuple[sa.Row[*tuple[Any, ...]], Tenure]:
     row = _tenure(connection, job)
     tenure = None if row is None else rows.tenure_of(row)
     if row is None or tenure is None or not tenure.holds(fence):
@@ -256,7 +256,7 @@ def _learn(connection: Connection, now: float, signature: str, seconds: float) -
             sa.insert(table).values(signature=signature, count=1, mean=seconds, last=now)
         )
         return
-    count = min(MEMORY, int(known.count) + 1)
+    count = min(MEMORY, int(known[1]) + 1)
     mean = known.mean + (seconds - known.mean) / count
     connection.execute(
         sa.update(table)

@@ -132,7 +132,7 @@ class JobStore:
         jobs = iter(accepting.accept(on, now, list(chain(*several)), self._census))
         return [tuple(islice(jobs, len(each))) for each in several]
 
-    def put_upload(
+    def put_upload(  # noqa: PLR0917 - a row's worth of values
         self, user: str, type_: str, subfolder: str, filename: str, sha256: str, size: int
     ) -> Future[None]:
         """Keep by which name a user's file is known; an earlier one of that name is replaced."""
