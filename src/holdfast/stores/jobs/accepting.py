@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,41 +119,39 @@ class Census:
     _all: tuple[float, int] | None = None
     _users: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def admit(self, connection: Connection, now: float, user: str, more: int) -> None:
-        """Count ``more`` jobs in. Nobody is refused because of an old count.
+    def admit(self, connection: Connection, now: float, more: Mapping[str, int]) -> None:
+        """Count jobs in, by user. Nobody is refused because of an old count.
 
         Raises:
-            QueueFullError: there is no room for them.
+            QueueFullError: there is no room for them; none is counted.
         """
-        if not self._fits(connection, now, user, more):
+        if self._refusal(connection, now, more):
             self.forget()
+            refusal = self._refusal(connection, now, more)
+            if refusal:
+                raise QueueFullError(refusal, retry_after=5.0)
         here = self._total(connection, now)
-        if here + more > self.max_queued:
-            raise QueueFullError(
-                f"the queue holds {here} jobs, and at most {self.max_queued} may wait",
-                retry_after=5.0,
-            )
-        if self.max_per_user is not None:
-            own = self._of(connection, now, user)
-            if own + more > self.max_per_user:
-                raise QueueFullError(
-                    f"{own} jobs of this user wait or run already, and at most "
-                    f"{self.max_per_user} may",
-                    retry_after=5.0,
-                )
-            self._users[user] = (self._users[user][0], own + more)
-        self._all = (self._all[0] if self._all else now, here + more)
+        self._all = (self._all[0] if self._all else now, here + sum(more.values()))
+        for user, count in more.items():
+            if user in self._users:
+                at, own = self._users[user]
+                self._users[user] = (at, own + count)
 
     def forget(self) -> None:
         """Count anew when next asked."""
         self._all = None
         self._users.clear()
 
-    def _fits(self, connection: Connection, now: float, user: str, more: int) -> bool:
-        if self._total(connection, now) + more > self.max_queued:
-            return False
+    def _refusal(self, connection: Connection, now: float, more: Mapping[str, int]) -> str:
+        here = self._total(connection, now)
+        if here + sum(more.values()) > self.max_queued:
+            return f"the queue holds {here} jobs, and at most {self.max_queued} may wait"
         most = self.max_per_user
-        return most is None or self._of(connection, now, user) + more <= most
+        for user, count in more.items() if most is not None else ():
+            own = self._of(connection, now, user)
+            if most is not None and own + count > most:
+                return f"{own} jobs of this user wait or run already, and at most {most} may"
+        return ""
 
     def _total(self, connection: Connection, now: float) -> int:
         if self._all is None or abs(now - self._all[0]) > RECOUNT_SECONDS:
@@ -195,9 +193,8 @@ def accept(
             there.add(each)
             fresh[each.job["id"]] = each
         ids.append(known or each.job["id"])
-    by_user = Counter(each.job["user"] for each in fresh.values())
-    for user, more in by_user.items():
-        census.admit(connection, now, user, more)
+    if fresh:
+        census.admit(connection, now, Counter(each.job["user"] for each in fresh.values()))
     listed = _write(connection, now, list(fresh.values())) if fresh else {}
     for some in rows.chunks([each for each in set(ids) if each not in listed]):
         for row in connection.execute(sa.select(*rows.COLUMNS).where(_J.id.in_(some))):

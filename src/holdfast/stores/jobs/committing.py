@@ -12,6 +12,7 @@ import contextlib
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ Write = Callable[[Connection, float], T]
 Together = Callable[[Connection, float, Sequence[Any]], Sequence[Any]]
 """Does many writes of a kind at once: what each is about in, an answer for each out."""
 
+_HANGING = 10.0
+"""Seconds after which a transaction no longer keeps a process from forking."""
 GROUP = 256
 """Writes in one transaction, at most."""
 
@@ -44,6 +47,9 @@ class _Asked:
 
 
 _Answer = tuple[_Asked, Any, BaseException | None]
+
+
+_LIVE: weakref.WeakSet[Committer] = weakref.WeakSet()
 
 
 class Committer:
@@ -66,6 +72,10 @@ class Committer:
         self._pid = os.getpid()
         self._closed = False
         self._changed = threading.Condition()
+        self._writing = threading.Lock()
+        """Held while a transaction is open."""
+        self._held = False
+        _LIVE.add(self)
         self.version = 0
         """Grows with each commit of this process."""
 
@@ -116,6 +126,16 @@ class Committer:
             self._changed.wait_for(lambda: self.version != version or self._closed, seconds)
             return self.version
 
+    def hold(self) -> None:
+        """Let no transaction be open until `resume`, unless the one there is hangs."""
+        self._held = self._writing.acquire(timeout=_HANGING)
+
+    def resume(self) -> None:
+        """Go on."""
+        if self._held:
+            self._held = False
+            self._writing.release()
+
     def close(self, seconds: float = 10.0) -> bool:
         """Write what waits and end; whether that was done in time."""
         if os.getpid() != self._pid:
@@ -157,7 +177,7 @@ class Committer:
             return
         try:
             self._see_that_it_is_there()
-            with writes(self._engine) as connection:
+            with self._writing, writes(self._engine) as connection:
                 now = ambient.wall()
                 answers = list(self._answers(connection, now, group))
         except TROUBLES as error:
@@ -225,3 +245,21 @@ class Committer:
     def _all_failed(self, group: list[_Asked], error: BaseException) -> None:
         for asked in group:
             asked.future.set_exception(error)
+
+
+# SQLite's record of locks is copied to a forked child: were a transaction open at that moment,
+# the child could never open the same file.
+def _before_fork() -> None:
+    for committer in list(_LIVE):
+        committer.hold()
+
+
+def _after_fork() -> None:
+    for committer in list(_LIVE):
+        committer.resume()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
