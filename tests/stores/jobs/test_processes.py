@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 
 from holdfast.stores.jobs import JobState, JobStore, NewJob
-from tests.stores.jobs.children import __name__ as CHILDREN
 
 ROOT = Path(__file__).parents[3]
 
 
 def child(*arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", CHILDREN, *map(str, arguments)],
+        [sys.executable, "-m", "tests.stores.jobs.children", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdin=subprocess.PIPE,

@@ -23,6 +23,7 @@ from holdfast.stores import schema
 from holdfast.stores.address import Address, writing
 from holdfast.stores.jobs import tables
 from holdfast.stores.jobs.records import StoreUnavailableError
+from holdfast.stores.place import CHECKED_BYTES
 from holdfast.stores.strangers import HEADER
 from holdfast.stores.trouble import Kind, kind_of, words
 
@@ -54,7 +55,7 @@ def opened(address: Address) -> Engine:
         event.listen(engine, "connect", _to_the_disk)
     try:
         if path is not None:
-            _look_at(path)
+            _look_at(path, address.shown)
         schema.bring_up_to_date(engine, address.shown, CHAIN)
         _check(engine)
     except BadInputError:
@@ -101,7 +102,7 @@ def _to_the_disk(connection: Any, _record: Any) -> None:
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
 
 
-def _look_at(path: Path) -> None:
+def _look_at(path: Path, shown: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,16 +118,25 @@ def _look_at(path: Path) -> None:
         if file.read(len(HEADER)) != HEADER:
             raise BadInputError(f"store must be a job store; {str(path)!r} is no database at all")
     names: set[str] = set()
-    # Whatever is wrong with the file is found where it is opened in earnest.
+    verdict = "ok"
+    # Read only: what is damaged is not written to. Other troubles are met where it is opened.
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)
         with contextlib.closing(connection):
-            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            names = {str(name) for (name,) in found if not str(name).startswith("sqlite_")}
+            try:
+                found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                names = {str(name) for (name,) in found if not str(name).startswith("sqlite_")}
+                if path.stat().st_size <= CHECKED_BYTES:
+                    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.DatabaseError as error:
+                if kind_of(error) is Kind.CORRUPT:
+                    verdict = str(error)
     if names and CHAIN.version_table not in names:
         raise BadInputError(
             f"store must be a job store; {str(path)!r} is the database of another program"
         )
+    if verdict != "ok":
+        raise BadInputError(f"the job store {shown} is damaged. {WHAT_TO_DO} ({verdict})")
 
 
 def _check(engine: Engine) -> None:
@@ -144,6 +154,7 @@ def told(error: BaseException, address: Address) -> Exception:
         return BadInputError(
             f"what is asked of a job store must be texts and numbers it can keep: {error}"
         )
+    error = _first(error)
     kind = kind_of(error)
     if kind is Kind.CORRUPT:
         return StoreUnavailableError(
@@ -154,6 +165,16 @@ def told(error: BaseException, address: Address) -> Exception:
             f"what is asked of a job store must be texts and numbers it can keep: {words(error)}"
         )
     return StoreUnavailableError(f"job store {address.shown}: {words(error)}")
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong before its savepoint was found to be gone with the whole transaction."""
+    first, before = error, error.__context__
+    while before is not None:
+        if isinstance(before, sqlalchemy.exc.DBAPIError):
+            first = before
+        before = before.__context__
+    return first
 
 
 def _told_at_first(error: BaseException, address: Address) -> Exception:
