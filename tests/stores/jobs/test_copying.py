@@ -26,8 +26,9 @@ from holdfast.stores.jobs.salvage import salvage
 def fill(store, count=40):
     store.accept(
         [
-            NewJob({"graph": {"n": n, "text": "x" * 300}}, id=f"job-{n}", user=f"u{n % 3}", order="night",
-                   key=f"k{n}", priority=n % 5, signature="kind", prompt=f"cat {n} " * 30)
+            NewJob({"graph": {"n": n, "text": "x" * 300}}, id=f"job-{n}", user=f"u{n % 3}",
+                   order="night", key=f"k{n}", priority=n % 5, signature="kind",
+                   prompt=f"cat {n} " * 30)
             for n in range(count)
         ]
     ).result()  # fmt: skip

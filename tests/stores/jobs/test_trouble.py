@@ -73,11 +73,8 @@ def test_whatever_is_damaged_in_one_job_the_others_are_listed_and_done(path, col
     store = JobStore(path)
     store.accept([NewJob({"n": n}, id=f"job-{n}") for n in range(3)]).result()
     (first,) = store.claim("w").result()
-    damage = sa.update(tables.job).values(
-        {column: sa.bindparam("value", type_=sa.types.NullType())}
-    )
-    with store.engine.begin() as connection:
-        connection.execute(damage.where(tables.job.c.id == first.job.id), {"value": value})
+    damage = f'UPDATE job SET "{column}" = ? WHERE id = ?'  # noqa: S608 - a column of ours
+    change(path, damage, value, first.job.id)
     listed = {job.id for job in store.jobs()}
     assert listed == {"job-0", "job-1", "job-2"}
     done = set()
@@ -189,6 +186,11 @@ def test_thousands_in_one_call_are_fine(store):
     again = store.accept([NewJob({"n": n}, id=f"j{n}", key=f"k{n}") for n in range(3_000)])
     assert again.result() == jobs
     assert store.counts()[JobState.QUEUED] == 3_000
+    many = [f"j{n}" for n in range(40_000)]
+    assert len(store.bodies(many)) == 3_000
+    assert store.used_blobs(many) == set()
+    assert store.hide(many).result() == 0
+    assert len(store.renew(dict.fromkeys(many, 1)).result().lost) == 40_000
 
 
 def test_a_full_queue_says_when_to_come_again_and_takes_jobs_once_there_is_room(open_store):

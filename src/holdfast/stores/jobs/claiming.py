@@ -26,8 +26,6 @@ _TENURE = (_J.fence, _J.lease_until)
 LOOKED_AT = 1_000
 """Jobs that are looked at for one call, at most."""
 _TOO_LATE = "its deadline passed while it waited"
-USERS = 1_000
-"""Users that are looked at for one claim, at most."""
 UNKNOWN_SECONDS = 10.0
 """What a job counts for while it is not known how long its kind takes."""
 _VIRTUAL = "\x1fvirtual"
@@ -90,11 +88,12 @@ def claim(
 def renew(connection: Connection, now: float, held: dict[str, int], *, lease: float) -> Renewal:
     """Keep the jobs that are still the worker's, by id and fence."""
     lost, cancelled = set(held), set()
-    found = connection.execute(
-        sa.select(_J.id, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel).where(
-            _J.id.in_(list(held))
-        )
-    ).all()
+    wanted = sa.select(_J.id, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel)
+    found = [
+        row
+        for some in rows.chunks(list(held))
+        for row in connection.execute(wanted.where(_J.id.in_(some)))
+    ]
     for row in found:
         kept = rows.tenure_of(row).renewed(held[row.id], now, lease)
         if kept is None:
@@ -142,14 +141,16 @@ def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]]
     queued = [_J.state == JobState.QUEUED.value]
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
-        found = sa.select(*rows.COLUMNS, *_TENURE).where(*queued, _J.order_id == order)
-        return connection.execute(found.order_by(_J.priority.desc(), _J.number).limit(1)).first()
+        queued.append(_J.order_id == order)
     highest = connection.execute(
         sa.select(_J.priority).where(*queued).order_by(_J.priority.desc()).limit(1)
     ).scalar()
     if highest is None:
         return None
     queued.append(_J.priority == highest)
+    if order is not None:
+        found = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
+        return connection.execute(found.order_by(_J.number).limit(1)).first()
     user = _least_served(connection, queued)
     queued.append(_J.user == user)
     wanted = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
@@ -161,20 +162,23 @@ def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]]
 
 def _least_served(connection: Connection, queued: list[sa.ColumnElement[bool]]) -> str:
     # One step of the index for each user: a DISTINCT would read the whole queue.
-    users: list[str] = []
-    last: str | None = None
-    while len(users) < USERS:
-        more = sa.select(sa.func.min(_J.user)).where(*queued)
-        if last is not None:
-            more = more.where(_J.user > last)
-        last = connection.execute(more).scalar()
-        if last is None:
-            break
-        users.append(last)
-    if len(users) == 1:
-        return users[0]
-    used = _used(connection, users)
-    return min(users, key=lambda user: used[user])
+    first = sa.select(sa.func.min(_J.user).label("user")).where(*queued)
+    waiting = first.cte("waiting", recursive=True)
+    after = sa.select(sa.func.min(_J.user)).where(*queued, _J.user > waiting.c.user)
+    more = sa.select(after.correlate(waiting).scalar_subquery())
+    users = waiting.union_all(more.where(waiting.c.user.is_not(None)))
+    share = tables.share.c
+    # Who was away has no claim to what others were given meanwhile.
+    floor = _used(connection, [])[_VIRTUAL]
+    used = sa.case((share.used > floor, share.used), else_=floor)
+    found = connection.execute(
+        sa.select(users.c.user)
+        .outerjoin_from(users, tables.share, share.user == users.c.user)
+        .where(users.c.user.is_not(None))
+        .order_by(used, users.c.user)
+        .limit(1)
+    )
+    return str(found.scalar_one())
 
 
 def _used(connection: Connection, users: list[str]) -> dict[str, float]:
@@ -183,9 +187,8 @@ def _used(connection: Connection, users: list[str]) -> dict[str, float]:
         sa.select(share.user, share.used).where(share.user.in_([*users, _VIRTUAL]))
     )
     known = {row.user: float(row.used) for row in found}
-    # Who was away has no claim to what others were given meanwhile.
-    floor = known.pop(_VIRTUAL, 0.0)
-    return {user: max(known.get(user, 0.0), floor) for user in users}
+    floor = known.get(_VIRTUAL, 0.0)
+    return {user: max(known.get(user, 0.0), floor) for user in [*users, _VIRTUAL]}
 
 
 def _charge(connection: Connection, user: str, seconds: float) -> None:

@@ -232,11 +232,13 @@ class JobStore:
 
         def write(on: Connection, _now: float) -> int:
             change = sa.update(tables.job).where(_J.state.in_(ended), _J.hidden.is_(False))
-            if jobs is not None:
-                change = change.where(_J.id.in_(list(jobs)))
             if user is not None:
                 change = change.where(_J.user == user)
-            return int(on.execute(change.values(hidden=True)).rowcount)
+            change = change.values(hidden=True)
+            if jobs is None:
+                return int(on.execute(change).rowcount)
+            some = rows.chunks(sorted(set(jobs)))
+            return sum(int(on.execute(change.where(_J.id.in_(each))).rowcount) for each in some)
 
         return self.write(write)
 
@@ -285,7 +287,8 @@ class JobStore:
                 tables.submission.c.job,
                 tables.job.c.id,
             ):
-                on.execute(sa.delete(column.table).where(column.in_(ids)))
+                for some in rows.chunks(ids):
+                    on.execute(sa.delete(column.table).where(column.in_(some)))
             return len(ids)
 
         return self.write(write)
