@@ -85,7 +85,11 @@ class House:
 
 @contextlib.asynccontextmanager
 async def house(
-    folder: Path, servers: Sequence[StandIn | str], *, store: dict[str, Any] | None = None, **more: Any
+    folder: Path,
+    servers: Sequence[StandIn | str],
+    *,
+    store: dict[str, Any] | None = None,
+    **more: Any,
 ) -> AsyncIterator[House]:
     """A gateway before ``servers``."""
     jobs = JobStore(folder / "jobs.db", **(store or {}))
@@ -104,7 +108,7 @@ async def house(
         )
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}"

@@ -87,7 +87,14 @@ async def test_a_bad_prompt_is_refused_in_the_servers_words_and_leaves_nothing(t
             theirs = await home.client.post(f"{server.url}/prompt", json={"prompt": wrong})
         assert ours.status_code == theirs.status_code == 400
         assert ours.json() == theirs.json()
-        for raw in (b"", b"null", b'{"prompt": {"1": ', b'{"prompt": null}', b"\xff", b"[" * 100_000):
+        for raw in (
+            b"",
+            b"null",
+            b'{"prompt": {"1": ',
+            b'{"prompt": null}',
+            b"\xff",
+            b"[" * 100_000,
+        ):
             said = await home.client.post("/api/prompt", content=raw)
             assert said.status_code == 400
             assert set(said.json()) == {"error", "node_errors"}
@@ -160,7 +167,9 @@ async def test_users_see_and_cancel_only_what_is_theirs(tmp_path, server, prefix
             ids[who["x-user"]] = said.json()["prompt_id"]
         queue = (await home.client.get(f"{prefix}/queue", headers=ANN)).json()
         assert [each[1] for each in queue["queue_pending"]] == [ids["ann"]]
-        assert (await home.client.get(f"{prefix}/jobs/{ids['bob']}", headers=ANN)).status_code == 404
+        assert (
+            await home.client.get(f"{prefix}/jobs/{ids['bob']}", headers=ANN)
+        ).status_code == 404
         await home.client.post(f"{prefix}/queue", json={"delete": [ids["bob"]]}, headers=ANN)
         await home.client.post(f"{prefix}/queue", json={"clear": True}, headers=ANN)
         said = await home.client.post(f"{prefix}/jobs/{ids['bob']}/cancel", headers=ANN)
@@ -197,7 +206,7 @@ async def test_an_interrupt_stops_the_running_job_and_history_says_so(tmp_path):
             said = await home.client.post("/prompt", json=body(painting(steps=100)))
             job_id = said.json()["prompt_id"]
             async with asyncio.timeout(20):
-                while not (await home.client.get("/queue")).json()["queue_running"]:
+                while not (await home.client.get("/queue")).json()["queue_running"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await asyncio.sleep(0.5)
             assert (await home.client.post("/interrupt")).status_code == 200

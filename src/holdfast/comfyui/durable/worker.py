@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """How often it is looked whether another process has accepted a job."""
+RENEW_SECONDS = 2.0
+"""How often leases are renewed at least, and it is looked whether a job's end was asked for."""
 PAUSE_SECONDS = 2.0
 """After trouble that is no job's fault."""
 
@@ -114,6 +116,7 @@ class Worker:
         self._runs: dict[str, _Run] = {}
         self._by_name: dict[str, str] = {}
         self._stir = asyncio.Event()
+        self._asked = asyncio.Event()
         self._stopping = False
 
     @property
@@ -124,6 +127,7 @@ class Worker:
     def nudge(self) -> None:
         """Look for jobs at once: one was accepted, or its end was asked for."""
         self._stir.set()
+        self._asked.set()
 
     async def cancel(self, job_id: str) -> bool:
         """Take a job back that this worker has; whether it has it."""
@@ -220,7 +224,10 @@ class Worker:
 
     async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(self._store.lease_seconds / 3)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(RENEW_SECONDS, self._store.lease_seconds / 3)):
+                    await self._asked.wait()
+            self._asked.clear()
             held = {job: run.claim.fence for job, run in self._runs.items()}
             if not held:
                 continue

@@ -8,6 +8,7 @@ a bare 500.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -29,6 +30,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 BODY_SECONDS = 120.0
 """How long a client may take to send a body."""
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 8 * 2**20
+"""How much of a body that is too large is taken and thrown away."""
 
 
 class Caller(Protocol):
@@ -142,7 +146,10 @@ def answered(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except (Refusal, QueueFullError, BadInputError) as error:
-            return refused(_as_refusal(error))
+            refusal = _as_refusal(error)
+            if refusal.status == 413:
+                await _let_finish(request)
+            return refused(refusal)
         except StoreUnavailableError:
             log.warning("a request could not be served: the job store is out of order")
             return unavailable("The job store cannot be read or written now; try again")
@@ -153,6 +160,18 @@ def answered(handler: Handler) -> Handler:
             return unavailable("A file cannot be read or written now; try again")
 
     return handle
+
+
+async def _let_finish(request: Request) -> None:
+    """Take what a client is still sending, up to a point: else it may never read the answer."""
+    taken = 0
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while taken < LINGER_BYTES:
+                message = await request.receive()
+                taken += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
 
 
 def _as_refusal(error: Refusal | QueueFullError | BadInputError) -> Refusal:

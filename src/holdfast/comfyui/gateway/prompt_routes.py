@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import uuid
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -71,7 +73,7 @@ class PromptRoutes:
                 raise
             return there
         self._desk.accepted(job)
-        return _told(job, payload if job.id == new.id or not new.id else {})
+        return _told(job, payload if job.id == new.id else {})
 
     async def _there(self, caller: Caller, submission: Submission) -> Response | None:
         """The answer for a job that was submitted before; None if it was not."""
@@ -168,12 +170,16 @@ def new_job(submission: Submission, payload: Mapping[str, Any], caller: Caller, 
     Raises:
         BadInputError: no worker could run it.
     """
-    workflow = Workflow.from_api(payload["graph"], source="prompt")
+    if "prompt" in payload["graph"]:
+        # By this a file is known that holds a whole request, and not only a graph.
+        raise BadInputError("a node's id must not be 'prompt'; call it otherwise")
+    # Looked over already, by `guard` and `validation`.
+    workflow = Workflow(payload["graph"])
     found = index_of(workflow)
     return NewJob(
         payload=payload,
         name=_name(workflow),
-        id=submission.prompt_id,
+        id=submission.prompt_id or _IDS.take(),
         key=key,
         user=caller.user,
         priority=_priority(submission, caller),
@@ -183,6 +189,30 @@ def new_job(submission: Submission, payload: Mapping[str, Any], caller: Caller, 
         seed=found["seed"],
         model=found["model"],
     )
+
+
+class _Ids:
+    """Random ids for jobs.
+
+    Asking the system for chance is dear in a busy process, so it is done for many at a time.
+    """
+
+    def __init__(self, many: int = 256) -> None:
+        self._many = many
+        self._left: list[str] = []
+
+    def take(self) -> str:
+        """One more, as a UUID."""
+        if not self._left:
+            chance = secrets.token_bytes(16 * self._many)
+            self._left = [
+                str(uuid.UUID(bytes=chance[at : at + 16], version=4))
+                for at in range(0, len(chance), 16)
+            ]
+        return self._left.pop()
+
+
+_IDS = _Ids()
 
 
 def _told(job: StoredJob, payload: Mapping[str, Any]) -> Response:

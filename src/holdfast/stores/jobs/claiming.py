@@ -107,6 +107,12 @@ def renew(connection: Connection, now: float, held: dict[str, int], *, lease: fl
     return Renewal(frozenset(lost), frozenset(cancelled))
 
 
+def reclaim(connection: Connection, worker: str) -> int:
+    """End the leases of a worker that is known to be gone; how many there were."""
+    change = sa.update(tables.job).where(_J.state == JobState.RUNNING.value, _J.worker == worker)
+    return int(connection.execute(change.values(lease_until=None)).rowcount)
+
+
 def _paused(connection: Connection) -> bool:
     found = connection.execute(
         sa.select(tables.setting.c.value).where(tables.setting.c.name == Paused.REASON.value)

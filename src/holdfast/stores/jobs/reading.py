@@ -54,6 +54,13 @@ def jobs(
     return [rows.job_of(row) for row in connection.execute(wanted.limit(min(limit, LONGEST)))]
 
 
+def ended_since(connection: Connection, since: float, limit: int) -> list[StoredJob]:
+    """Jobs that have ended since, the oldest end first."""
+    ended = [each.value for each in JobState if each.ended]
+    wanted = sa.select(*rows.COLUMNS).where(_J.state.in_(ended), _J.ended >= since)
+    return [rows.job_of(row) for row in connection.execute(wanted.order_by(_J.ended).limit(limit))]
+
+
 def counts(connection: Connection, user: str | None, order: str | None) -> dict[JobState, int]:
     """How many jobs there are in each state."""
     wanted = sa.select(_J.state, sa.func.count()).group_by(_J.state)

@@ -169,6 +169,13 @@ class JobStore:
         kept = dict(held)
         return self.write(lambda on, now: claiming.renew(on, now, kept, lease=self.lease_seconds))
 
+    def reclaim(self, worker: str) -> Future[int]:
+        """End the leases of a worker that is known to be gone, so that its jobs go on at once.
+
+        Its name must be one that no living process has.
+        """
+        return self.write(lambda on, _now: claiming.reclaim(on, worker))
+
     def note_submission(self, job: str, fence: int, sent: Submitted) -> Future[None]:
         """Keep what is about to be sent. `LeaseLostError` if the job is somebody else's."""
         return self.write(lambda on, now: settling.note_submission(on, now, job, fence, sent))
@@ -336,6 +343,10 @@ class JobStore:
                 hidden=hidden,
             )
         )
+
+    def ended_since(self, since: float, limit: int = 1_000) -> list[StoredJob]:
+        """Jobs that have ended since then (s since 1970), the oldest end first."""
+        return self._read(lambda on: reading.ended_since(on, since, limit))
 
     def counts(self, user: str | None = None, order: str | None = None) -> dict[JobState, int]:
         """How many jobs there are in each state."""

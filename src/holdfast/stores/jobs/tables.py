@@ -168,3 +168,38 @@ pace = sa.Table(
 """How long jobs of a kind take, in seconds."""
 
 setting = sa.Table("setting", metadata, _name("name", key=True), _text("value"))
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    _name("id", key=True),
+    _name("digest"),
+    _name("user"),
+    _name("label"),
+    _name("scopes"),
+    _real("created"),
+    _real("expires", nullable=True),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    _count("max_queued", nullable=True),
+    _count("max_running", nullable=True),
+    _count("jobs_per_hour", nullable=True),
+    _count("top_priority", nullable=True),
+)
+"""Of a key only the hash of its secret is kept: nobody who reads the database can use one."""
+
+audit_entry = sa.Table(
+    "audit_entry",
+    metadata,
+    _name("id", key=True),
+    _real("at"),
+    _name("user"),
+    _name("key_id"),
+    _name("address"),
+    _name("action"),
+    _text("target"),
+    _name("outcome"),
+    _text("detail"),
+    sa.Index("audit_entry_user", "user", "id"),
+    sa.Index("audit_entry_action", "action", "id"),
+)
+"""Who did what. An id begins with its time in microseconds, so their order is the order of time."""
