@@ -4,10 +4,19 @@ A worker has a job until its lease runs out; each claim carries a higher fence,
 and whatever comes with an older fence is refused. So a worker that was
 suspended, and wakes after somebody else took over, can do no harm.
 
-Leases are counted by the wall clock, since they outlive machines. A clock that
-jumps forward ends leases early: the next worker then finds the job's running
-submission and joins it. One that jumps back would keep them for ever, so a
-lease that lies further ahead than any could is held to have run out.
+Leases are counted by the wall clock, since they outlive machines. When the date
+is changed, no lease is lost and none is kept for ever:
+
+- forward: all leases seem to have run out. Whoever gives out jobs notices that
+  the date moved and the monotonic clock did not (`Calendar`), and takes none
+  away for the time of one lease, in which workers that live renew theirs.
+- back: leases end later than any could. Such a lease is cut to one that begins
+  now (`Tenure.ahead`): who lives renews it, and of who is gone it runs out.
+
+A process that begins after the change cannot know of it: a lease that has run
+out by its clock has run out. The next worker finds the job's running submission
+and joins it, so even then nothing is done twice. Machines that share a store
+need clocks that agree within a third of a lease.
 
 Source: Gray and Cheriton, "Leases", 1989; Kleppmann, "How to do distributed
 locking", 2016 (fencing).
@@ -47,16 +56,20 @@ class Tenure:
     """Leases that ran out."""
     cancel: bool = False
 
-    def expired(self, now: float, lease: float) -> bool:
+    def expired(self, now: float) -> bool:
         """Whether a worker had the job and is held to be gone."""
         if self.state is not JobState.RUNNING:
             return False
+        return self.lease_until is None or now >= self.lease_until
+
+    def ahead(self, now: float, lease: float) -> bool:
+        """Whether the lease ends later than one given now could, by far: the date went back."""
         until = self.lease_until
-        return until is None or now >= until or until > now + 2 * lease
+        return self.state is JobState.RUNNING and until is not None and until > now + 2 * lease
 
     def claimed(self, now: float, lease: float) -> Tenure | None:
         """A worker takes the job; None if it cannot be had."""
-        lost = self.expired(now, lease)
+        lost = self.expired(now)
         if self.state is not JobState.QUEUED and not lost:
             return None
         return replace(
@@ -104,3 +117,29 @@ class Tenure:
         if self.state not in (JobState.FAILED, JobState.CANCELLED):
             return None
         return replace(self, state=JobState.QUEUED, lease_until=None, tries=0, cancel=False)
+
+
+class Calendar:
+    """Notices when the date is changed, and says for how long leases cannot be judged by it."""
+
+    __slots__ = ("_offset", "_until")
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+        self._until: float | None = None
+
+    def doubtful(self, wall: float, monotonic: float, lease: float) -> bool:
+        """Whether a lease that seems to have run out may be one whose worker lives.
+
+        Args:
+            wall: seconds since 1970.
+            monotonic: seconds by a clock that is never set.
+            lease: seconds.
+        """
+        offset = wall - monotonic
+        if self._offset is not None and offset - self._offset > lease / 4:
+            self._until = monotonic + lease
+        self._offset = offset
+        if self._until is not None and monotonic >= self._until:
+            self._until = None
+        return self._until is not None

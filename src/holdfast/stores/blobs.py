@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from holdfast.errors import BadInputError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
+_ABANDONED = 86_400.0
+"""Seconds after which nobody is writing a file in `staging` any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class BlobStore:
                 f"folder for files must be one that can be made, got {str(self.folder)!r}: "
                 f"{error.strerror}"
             ) from None
+        self._tidy()
 
     def staging(self) -> Path:
         """A folder on the same file system, for files on their way in."""
@@ -72,11 +76,15 @@ class BlobStore:
             OSError: it cannot be moved.
         """
         place = self._place(sha256)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_file() and place.stat().st_size == path.stat().st_size:
-            path.unlink()
-            os.utime(place)  # what is being used again is not old
-            return place
+        if not place.parent.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _sync(self.folder)
+        # One that was damaged is replaced by the new one, which is well.
+        with contextlib.suppress(FileNotFoundError):
+            if digest_of(place) == sha256:
+                os.utime(place)  # what is being used again is not old
+                path.unlink(missing_ok=True)
+                return place
         path.replace(place)
         _sync(place.parent)
         return place
@@ -84,7 +92,7 @@ class BlobStore:
     def put(self, content: bytes) -> str:
         """Keep bytes; returns their SHA-256."""
         digest = hashlib.sha256(content).hexdigest()
-        if self.path(digest) is None:
+        if not self._use_again(digest):
             part = self._staging / f"{os.getpid()}-{os.urandom(8).hex()}.part"
             try:
                 with part.open("xb") as file:
@@ -94,8 +102,6 @@ class BlobStore:
                 self.adopt(part, digest)
             finally:
                 part.unlink(missing_ok=True)
-        else:
-            os.utime(self._place(digest))
         return digest
 
     def export(self, sha256: str, target: Path) -> bool:
@@ -150,8 +156,25 @@ class BlobStore:
         """Forget a content."""
         self._place(sha256).unlink(missing_ok=True)
 
+    def _use_again(self, sha256: str) -> bool:
+        try:
+            os.utime(self._place(sha256))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _tidy(self) -> None:
+        """Remove what a process that died left on its way in."""
+        until = time.time() - _ABANDONED
+        with contextlib.suppress(OSError):
+            for each in self._staging.iterdir():
+                with contextlib.suppress(OSError):
+                    if each.is_file() and each.stat().st_mtime < until:
+                        each.unlink()
+
     def _place(self, sha256: str) -> Path:
-        if not _DIGEST.fullmatch(sha256):
+        given: object = sha256
+        if not isinstance(given, str) or not _DIGEST.fullmatch(given):
             raise BadInputError(f"sha256 must be 64 hexadecimal digits, got {sha256!r:.80}")
         return self.folder / sha256[:2] / sha256
 

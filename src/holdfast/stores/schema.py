@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,10 @@ VERSION_TABLE = "holdfast_version"
 """Not Alembic's usual name: the database may be shared with an application that has its own."""
 _LOCK = 0x686F6C6466617374
 """The key of the advisory lock: "holdfast" in ASCII."""
+
+
+_ALONE = threading.Lock()
+"""Alembic keeps what it works on in a place that all threads share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +103,5 @@ def _migrate(connection: Connection, chain: Chain) -> None:
     config.set_main_option("script_location", str(chain.folder).replace("%", "%%"))
     config.attributes["connection"] = connection
     config.attributes["version_table"] = chain.version_table
-    command.upgrade(config, "head")
+    with _ALONE:
+        command.upgrade(config, "head")

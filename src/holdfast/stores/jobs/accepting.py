@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +14,17 @@ from sqlalchemy.engine import Connection
 
 from holdfast.errors import BadInputError
 from holdfast.machines.tenure import JobState
-from holdfast.policies import checks
 from holdfast.stores.jobs import rows, tables
 from holdfast.stores.jobs.counters import take_numbers
 from holdfast.stores.jobs.records import NewJob, QueueFullError, StoredJob
-from holdfast.stores.jobs.story import tell
+from holdfast.stores.jobs.story import begin
 
 _J = tables.job.c
 OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
+PRIORITY = 1_000_000
+"""The highest there is."""
+LAST_MOMENT = 1e15
+"""Seconds since 1970; what lies beyond is a mistake."""
 RECOUNT_SECONDS = 1.0
 """How old a count of the queue may be."""
 
@@ -31,6 +35,8 @@ class Prepared:
 
     job: dict[str, Any]
     payload: str
+    chosen: bool = True
+    """Whether the caller chose the id; one that was made here is in nobody's hands."""
 
 
 def prepare(new: NewJob) -> Prepared:
@@ -39,14 +45,17 @@ def prepare(new: NewJob) -> Prepared:
     Raises:
         BadInputError: naming the field, its value and what is right.
     """
-    payload_given: object = new.payload
-    if not isinstance(payload_given, dict):
-        raise BadInputError(f"payload must be a dict, got {type(payload_given).__name__}")
-    checks.whole("priority", new.priority, at_least=-1_000_000)
-    if new.priority > 1_000_000:
-        raise BadInputError(f"priority must be at most 1000000, got {new.priority}")
-    if new.deadline is not None and not math.isfinite(new.deadline):
-        raise BadInputError(f"deadline must be seconds since 1970, got {new.deadline!r}")
+    given: object = new.payload
+    if not isinstance(given, dict):
+        raise BadInputError(f"payload must be a dict, got {type(given).__name__}")
+    check_priority(new.priority)
+    if new.deadline is not None and not _is_moment(new.deadline):
+        raise BadInputError(f"deadline must be seconds since 1970, got {new.deadline!r:.100}")
+    for field_name in ("prompt", "seed", "model"):
+        if not isinstance(getattr(new, field_name), str):
+            raise BadInputError(
+                f"{field_name} must be a text, got {getattr(new, field_name)!r:.100}"
+            )
     names = {
         "name": new.name, "key": new.key, "user": new.user, "order": new.order, "id": new.id,
         "signature": new.signature, "client_id": new.client_id,
@@ -79,7 +88,26 @@ def prepare(new: NewJob) -> Prepared:
         "estimate": None,
         "summary": "",
     }
-    return Prepared(row, payload)
+    return Prepared(row, payload, bool(new.id))
+
+
+def check_priority(priority: object) -> None:
+    """Refuse what no column holds.
+
+    Raises:
+        BadInputError: it is no whole number, or too large.
+    """
+    whole = priority if isinstance(priority, int) and not isinstance(priority, bool) else None
+    if whole is None or abs(whole) > PRIORITY:
+        raise BadInputError(
+            f"priority must be a whole number from -{PRIORITY} to {PRIORITY}, got {priority!r:.100}"
+        )
+
+
+def _is_moment(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and abs(value) < LAST_MOMENT
 
 
 @dataclass(slots=True)
@@ -91,28 +119,39 @@ class Census:
     _all: tuple[float, int] | None = None
     _users: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def admit(self, connection: Connection, now: float, user: str, more: int) -> None:
-        """Count ``more`` jobs in.
+    def admit(self, connection: Connection, now: float, more: Mapping[str, int]) -> None:
+        """Count jobs in, by user. Nobody is refused because of an old count.
 
         Raises:
-            QueueFullError: there is no room for them.
+            QueueFullError: there is no room for them; none is counted.
         """
+        if self._refusal(connection, now, more):
+            self.forget()
+            refusal = self._refusal(connection, now, more)
+            if refusal:
+                raise QueueFullError(refusal, retry_after=5.0)
         here = self._total(connection, now)
-        if here + more > self.max_queued:
-            raise QueueFullError(
-                f"the queue holds {here} jobs, and at most {self.max_queued} may wait",
-                retry_after=5.0,
-            )
-        if self.max_per_user is not None:
+        self._all = (self._all[0] if self._all else now, here + sum(more.values()))
+        for user, count in more.items():
+            if user in self._users:
+                at, own = self._users[user]
+                self._users[user] = (at, own + count)
+
+    def forget(self) -> None:
+        """Count anew when next asked."""
+        self._all = None
+        self._users.clear()
+
+    def _refusal(self, connection: Connection, now: float, more: Mapping[str, int]) -> str:
+        here = self._total(connection, now)
+        if here + sum(more.values()) > self.max_queued:
+            return f"the queue holds {here} jobs, and at most {self.max_queued} may wait"
+        most = self.max_per_user
+        for user, count in more.items() if most is not None else ():
             own = self._of(connection, now, user)
-            if own + more > self.max_per_user:
-                raise QueueFullError(
-                    f"{own} jobs of this user wait or run already, and at most "
-                    f"{self.max_per_user} may",
-                    retry_after=5.0,
-                )
-            self._users[user] = (self._users[user][0], own + more)
-        self._all = (self._all[0] if self._all else now, here + more)
+            if most is not None and own + count > most:
+                return f"{own} jobs of this user wait or run already, and at most {most} may"
+        return ""
 
     def _total(self, connection: Connection, now: float) -> int:
         if self._all is None or abs(now - self._all[0]) > RECOUNT_SECONDS:
@@ -145,51 +184,72 @@ def accept(
         BadInputError: an id belongs to another job.
         QueueFullError: there is no room; none of them is accepted.
     """
-    found = [_there(connection, each) for each in prepared]
-    fresh: list[Prepared] = []
-    for each, there in zip(prepared, found, strict=True):
-        if there is None:
-            fresh.append(each)
-    by_user: dict[str, int] = {}
-    for each in fresh:
-        by_user[each.job["user"]] = by_user.get(each.job["user"], 0) + 1
-    for user, more in by_user.items():
-        census.admit(connection, now, user, more)
+    there = _there(connection, prepared)
+    fresh: dict[str, Prepared] = {}
+    ids: list[str] = []
+    for each in prepared:
+        known = there.same(each)
+        if known is None:
+            there.add(each)
+            fresh[each.job["id"]] = each
+        ids.append(known or each.job["id"])
     if fresh:
-        _write(connection, now, fresh)
-    ids = [
-        each.job["id"] if there is None else there
-        for each, there in zip(prepared, found, strict=True)
-    ]
-    listed = {
-        row.id: rows.job_of(row)
-        for row in connection.execute(sa.select(*rows.COLUMNS).where(_J.id.in_(set(ids))))
-    }
+        census.admit(connection, now, Counter(each.job["user"] for each in fresh.values()))
+    listed = _write(connection, now, list(fresh.values())) if fresh else {}
+    for some in rows.chunks([each for each in set(ids) if each not in listed]):
+        for row in connection.execute(sa.select(*rows.COLUMNS).where(_J.id.in_(some))):
+            listed[row.id] = rows.job_of(row)
     return tuple(listed[each] for each in ids)
 
 
-def _there(connection: Connection, prepared: Prepared) -> str | None:
-    """The id of a job that this one is already."""
-    row = prepared.job
-    if row["key"]:
-        same = connection.execute(
-            sa.select(_J.id).where(_J.user == row["user"], _J.key == row["key"])
-        ).scalar()
-        if same is not None:
-            return str(same)
-    held = connection.execute(
-        sa.select(_J.user, tables.job_body.c.payload)
-        .join(tables.job_body, tables.job_body.c.job == _J.id)
-        .where(_J.id == row["id"])
-    ).first()
-    if held is None:
-        return None
-    if held.user == row["user"] and held.payload == prepared.payload:
-        return str(row["id"])
-    raise BadInputError(f"id {row['id']!r} belongs to another job; take another one")
+@dataclass(slots=True)
+class _Known:
+    """Jobs that are there, by key and by id."""
+
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    ids: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """User and payload."""
+
+    def same(self, prepared: Prepared) -> str | None:
+        """The id of a job that this one is already."""
+        row = prepared.job
+        if row["key"] and (row["user"], row["key"]) in self.keys:
+            return self.keys[row["user"], row["key"]]
+        held = self.ids.get(row["id"])
+        if held is None:
+            return None
+        if held == (row["user"], prepared.payload):
+            return str(row["id"])
+        raise BadInputError(f"id {row['id']!r} belongs to another job; take another one")
+
+    def add(self, prepared: Prepared) -> None:
+        """Its like may come once more in the same breath."""
+        row = prepared.job
+        if row["key"]:
+            self.keys[row["user"], row["key"]] = row["id"]
+        self.ids[row["id"]] = (row["user"], prepared.payload)
 
 
-def _write(connection: Connection, now: float, fresh: Sequence[Prepared]) -> None:
+def _there(connection: Connection, prepared: Sequence[Prepared]) -> _Known:
+    known = _Known()
+    by_user: dict[str, list[str]] = {}
+    for each in prepared:
+        if each.job["key"]:
+            by_user.setdefault(each.job["user"], []).append(each.job["key"])
+    for user, keys in by_user.items():
+        for some in rows.chunks(keys):
+            wanted = sa.select(_J.key, _J.id).where(_J.user == user, _J.key.in_(some))
+            for row in connection.execute(wanted):
+                known.keys[user, row.key] = row.id
+    body = tables.job_body.c
+    held = sa.select(_J.id, _J.user, body.payload).join(tables.job_body, body.job == _J.id)
+    for some in rows.chunks([each.job["id"] for each in prepared if each.chosen]):
+        for job, user, payload in connection.execute(held.where(_J.id.in_(some))):
+            known.ids[job] = (user, payload)
+    return known
+
+
+def _write(connection: Connection, now: float, fresh: Sequence[Prepared]) -> dict[str, StoredJob]:
     first = take_numbers(connection, "job", len(fresh))
     paces = _paces(connection, {each.job["signature"] for each in fresh})
     made = [
@@ -206,17 +266,15 @@ def _write(connection: Connection, now: float, fresh: Sequence[Prepared]) -> Non
         sa.insert(tables.job_body),
         [{"job": each.job["id"], "payload": each.payload, "outcome": None} for each in fresh],
     )
-    for each in made:
-        tell(connection, now, each["id"], "accepted", {"user": each["user"], "name": each["name"]})
+    begin(
+        connection, now, {each["id"]: {"user": each["user"], "name": each["name"]} for each in made}
+    )
+    return {each["id"]: rows.job_of_values(each) for each in made}
 
 
 def _paces(connection: Connection, signatures: set[str]) -> dict[str, float]:
-    known = signatures - {""}
-    if not known:
-        return {}
-    found = connection.execute(
-        sa.select(tables.pace.c.signature, tables.pace.c.mean).where(
-            tables.pace.c.signature.in_(known)
-        )
-    )
-    return {row.signature: float(row.mean) for row in found}
+    pace, found = tables.pace.c, {}
+    for some in rows.chunks(sorted(signatures - {""})):
+        wanted = sa.select(pace.signature, pace.mean).where(pace.signature.in_(some))
+        found.update({row.signature: float(row.mean) for row in connection.execute(wanted)})
+    return found

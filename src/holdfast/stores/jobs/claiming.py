@@ -9,7 +9,7 @@ Source: Goyal, Vin and Cheng, "Start-time fair queuing", 1997.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,11 +23,12 @@ from holdfast.stores.jobs.story import tell
 
 _J = tables.job.c
 _TENURE = (_J.fence, _J.lease_until)
-USERS = 1_000
-"""Users that are looked at for one claim, at most."""
+LOOKED_AT = 1_000
+"""Jobs that are looked at for one call, at most."""
+_TOO_LATE = "its deadline passed while it waited"
 UNKNOWN_SECONDS = 10.0
 """What a job counts for while it is not known how long its kind takes."""
-_VIRTUAL = "\x00virtual"
+_VIRTUAL = "\x1fvirtual"
 """The user under whose name the virtual time is kept."""
 
 
@@ -40,37 +41,59 @@ def claim(
     lease: float,
     max_tries: int,
     order: str | None,
+    doubtful: bool = False,
 ) -> tuple[Claim, ...]:
-    """Give up to ``limit`` jobs to a worker."""
+    """Give up to ``limit`` jobs to a worker.
+
+    Args:
+        connection: in a transaction that writes.
+        now: seconds since 1970.
+        worker: who asks.
+        limit: how many jobs at most.
+        lease: seconds until it must have renewed them.
+        max_tries: workers that may go away under a job.
+        order: only jobs of this batch.
+        doubtful: the date was changed just now, so nobody loses a job to it.
+    """
     _fail_overdue(connection, now)
     claims: list[Claim] = []
     for left in _left_behind(connection, now, lease, order):
-        if left.tries + 1 >= max_tries:
+        tenure = rows.tenure_of(left)
+        if tenure.ahead(now, lease):
+            cut = sa.update(tables.job).where(_J.id == left.id)
+            connection.execute(cut.values(lease_until=now + lease))
+        elif doubtful:
+            continue
+        elif tenure.tries + 1 >= max_tries:
             words = (
-                f"{left.tries + 1} workers went away while they had it; it may be what kills them"
+                f"{tenure.tries + 1} workers went away while they had it; it may be what kills them"
             )
             dead_letter(connection, now, left.id, "poison", words)
-            continue
-        if len(claims) < limit:
+        elif len(claims) < limit:
             claims += _take(connection, now, left, worker, lease)
-    if _paused(connection):
-        return tuple(claims)
-    while len(claims) < limit:
+    looked_at = 0
+    while len(claims) < limit and looked_at < LOOKED_AT and not _paused(connection):
+        looked_at += 1
         row = _next(connection, order)
         if row is None:
             break
-        claims += _take(connection, now, row, worker, lease)
+        deadline = rows.moment(row.deadline)
+        if deadline is not None and deadline <= now:
+            dead_letter(connection, now, row.id, "deadline", _TOO_LATE)
+        else:
+            claims += _take(connection, now, row, worker, lease)
     return tuple(claims)
 
 
 def renew(connection: Connection, now: float, held: dict[str, int], *, lease: float) -> Renewal:
     """Keep the jobs that are still the worker's, by id and fence."""
     lost, cancelled = set(held), set()
-    found = connection.execute(
-        sa.select(_J.id, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel).where(
-            _J.id.in_(list(held))
-        )
-    ).all()
+    wanted = sa.select(_J.id, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel)
+    found = [
+        row
+        for some in rows.chunks(list(held))
+        for row in connection.execute(wanted.where(_J.id.in_(some)))
+    ]
     for row in found:
         kept = rows.tenure_of(row).renewed(held[row.id], now, lease)
         if kept is None:
@@ -104,32 +127,36 @@ def _fail_overdue(connection: Connection, now: float) -> None:
         .limit(100)
     ).scalars()
     for job in overdue.all():
-        dead_letter(connection, now, job, "deadline", "its deadline passed while it waited")
+        dead_letter(connection, now, job, "deadline", _TOO_LATE)
 
 
 def _left_behind(
     connection: Connection, now: float, lease: float, order: str | None
-) -> Iterator[sa.Row[*tuple[Any, ...]]]:
-    running = sa.select(*rows.COLUMNS, *_TENURE).where(_J.state == JobState.RUNNING.value)
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    # Leases that have run out, or that end later than any could.
+    left = sa.select(*rows.COLUMNS, *_TENURE).where(
+        _J.state == JobState.RUNNING.value,
+        sa.or_(_J.lease_until.is_(None), _J.lease_until <= now, _J.lease_until > now + 2 * lease),
+    )
     if order is not None:
-        running = running.where(_J.order_id == order)
-    for row in connection.execute(running.order_by(_J.number)).all():
-        if rows.tenure_of(row).expired(now, lease):
-            yield row
+        left = left.where(_J.order_id == order)
+    return connection.execute(left.order_by(_J.number).limit(LOOKED_AT)).all()
 
 
 def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]] | None:
     queued = [_J.state == JobState.QUEUED.value]
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
-        found = sa.select(*rows.COLUMNS, *_TENURE).where(*queued, _J.order_id == order)
-        return connection.execute(found.order_by(_J.priority.desc(), _J.number).limit(1)).first()
+        queued.append(_J.order_id == order)
     highest = connection.execute(
         sa.select(_J.priority).where(*queued).order_by(_J.priority.desc()).limit(1)
     ).scalar()
     if highest is None:
         return None
     queued.append(_J.priority == highest)
+    if order is not None:
+        found = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
+        return connection.execute(found.order_by(_J.number).limit(1)).first()
     user = _least_served(connection, queued)
     queued.append(_J.user == user)
     wanted = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
@@ -141,20 +168,23 @@ def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]]
 
 def _least_served(connection: Connection, queued: list[sa.ColumnElement[bool]]) -> str:
     # One step of the index for each user: a DISTINCT would read the whole queue.
-    users: list[str] = []
-    last: str | None = None
-    while len(users) < USERS:
-        more = sa.select(sa.func.min(_J.user)).where(*queued)
-        if last is not None:
-            more = more.where(_J.user > last)
-        last = connection.execute(more).scalar()
-        if last is None:
-            break
-        users.append(last)
-    if len(users) == 1:
-        return users[0]
-    used = _used(connection, users)
-    return min(users, key=lambda user: used[user])
+    first = sa.select(sa.func.min(_J.user).label("user")).where(*queued)
+    waiting = first.cte("waiting", recursive=True)
+    after = sa.select(sa.func.min(_J.user)).where(*queued, _J.user > waiting.c.user)
+    more = sa.select(after.correlate(waiting).scalar_subquery())
+    users = waiting.union_all(more.where(waiting.c.user.is_not(None)))
+    share = tables.share.c
+    # Who was away has no claim to what others were given meanwhile.
+    floor = _used(connection, [])[_VIRTUAL]
+    used = sa.case((share.used > floor, share.used), else_=floor)
+    found = connection.execute(
+        sa.select(users.c.user)
+        .outerjoin_from(users, tables.share, share.user == users.c.user)
+        .where(users.c.user.is_not(None))
+        .order_by(used, users.c.user)
+        .limit(1)
+    )
+    return str(found.scalar_one())
 
 
 def _used(connection: Connection, users: list[str]) -> dict[str, float]:
@@ -163,9 +193,8 @@ def _used(connection: Connection, users: list[str]) -> dict[str, float]:
         sa.select(share.user, share.used).where(share.user.in_([*users, _VIRTUAL]))
     )
     known = {row.user: float(row.used) for row in found}
-    # Who was away has no claim to what others were given meanwhile.
-    floor = known.pop(_VIRTUAL, 0.0)
-    return {user: max(known.get(user, 0.0), floor) for user in users}
+    floor = known.get(_VIRTUAL, 0.0)
+    return {user: max(known.get(user, 0.0), floor) for user in [*users, _VIRTUAL]}
 
 
 def _charge(connection: Connection, user: str, seconds: float) -> None:

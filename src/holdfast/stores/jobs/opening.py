@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from holdfast.stores import schema
 from holdfast.stores.address import Address, writing
 from holdfast.stores.jobs import tables
 from holdfast.stores.jobs.records import StoreUnavailableError
+from holdfast.stores.place import CHECKED_BYTES
 from holdfast.stores.strangers import HEADER
 from holdfast.stores.trouble import Kind, kind_of, words
 
@@ -33,6 +35,9 @@ CHAIN = schema.Chain(
 )
 _LOCK = 0x686F6C646A6F6273
 """The key of PostgreSQL's advisory lock: "holdjobs" in ASCII."""
+WHAT_TO_DO = (
+    "It was left as it is: restore a copy, or save what can be read with: holdfast jobs salvage"
+)
 TROUBLES = (sqlalchemy.exc.SQLAlchemyError, OSError)
 
 
@@ -50,7 +55,7 @@ def opened(address: Address) -> Engine:
         event.listen(engine, "connect", _to_the_disk)
     try:
         if path is not None:
-            _look_at(path)
+            _look_at(path, address.shown)
         schema.bring_up_to_date(engine, address.shown, CHAIN)
         _check(engine)
     except BadInputError:
@@ -58,7 +63,7 @@ def opened(address: Address) -> Engine:
         raise
     except TROUBLES as error:
         engine.dispose()
-        raise _told(error, address) from None
+        raise _told_at_first(error, address) from None
     except BaseException:
         engine.dispose()
         raise
@@ -93,9 +98,11 @@ def _to_the_disk(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+    # One damaged letter must not hide all rows of a list.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
 
 
-def _look_at(path: Path) -> None:
+def _look_at(path: Path, shown: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -111,16 +118,25 @@ def _look_at(path: Path) -> None:
         if file.read(len(HEADER)) != HEADER:
             raise BadInputError(f"store must be a job store; {str(path)!r} is no database at all")
     names: set[str] = set()
-    # Whatever is wrong with the file is found where it is opened in earnest.
+    verdict = "ok"
+    # Read only: what is damaged is not written to. Other troubles are met where it is opened.
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)
         with contextlib.closing(connection):
-            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            names = {str(name) for (name,) in found if not str(name).startswith("sqlite_")}
+            try:
+                found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                names = {str(name) for (name,) in found if not str(name).startswith("sqlite_")}
+                if path.stat().st_size <= CHECKED_BYTES:
+                    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.DatabaseError as error:
+                if kind_of(error) is Kind.CORRUPT:
+                    verdict = str(error)
     if names and CHAIN.version_table not in names:
         raise BadInputError(
             f"store must be a job store; {str(path)!r} is the database of another program"
         )
+    if verdict != "ok":
+        raise BadInputError(f"the job store {shown} is damaged. {WHAT_TO_DO} ({verdict})")
 
 
 def _check(engine: Engine) -> None:
@@ -132,15 +148,41 @@ def _check(engine: Engine) -> None:
         connection.execute(sa.delete(tables.setting).where(tables.setting.c.name == ""))
 
 
-def _told(error: BaseException, address: Address) -> Exception:
+def told(error: BaseException, address: Address) -> Exception:
+    """What whoever uses a store is told of a database's error."""
+    if isinstance(error, UnicodeEncodeError | OverflowError):
+        return BadInputError(
+            f"what is asked of a job store must be texts and numbers it can keep: {error}"
+        )
+    error = _first(error)
     kind = kind_of(error)
     if kind is Kind.CORRUPT:
-        return BadInputError(
-            f"the job store {address.shown} is damaged. It was left as it is: restore a copy, or "
-            f"save what can be read with: holdfast jobs salvage ({words(error)})"
+        return StoreUnavailableError(
+            f"the job store {address.shown} is damaged. {WHAT_TO_DO} ({words(error)})"
         )
+    if kind is Kind.REFUSED:
+        return BadInputError(
+            f"what is asked of a job store must be texts and numbers it can keep: {words(error)}"
+        )
+    return StoreUnavailableError(f"job store {address.shown}: {words(error)}")
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong before its savepoint was found to be gone with the whole transaction."""
+    first, before = error, error.__context__
+    while before is not None:
+        if isinstance(before, sqlalchemy.exc.DBAPIError):
+            first = before
+        before = before.__context__
+    return first
+
+
+def _told_at_first(error: BaseException, address: Address) -> Exception:
+    kind = kind_of(error)
+    if kind is Kind.CORRUPT:
+        return BadInputError(str(told(error, address)))
     if kind is Kind.DENIED:
         return BadInputError(
             f"store must be one that can be written, got {address.shown}: {words(error)}"
         )
-    return StoreUnavailableError(f"job store {address.shown}: {words(error)}")
+    return told(error, address)

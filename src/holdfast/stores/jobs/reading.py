@@ -85,8 +85,11 @@ def body(connection: Connection, job_id: str, column: str) -> Any:
 def bodies(connection: Connection, job_ids: Collection[str]) -> dict[str, tuple[Any, Any]]:
     """Payload and outcome of several jobs."""
     table = tables.job_body
-    found = connection.execute(sa.select(table).where(table.c.job.in_(list(job_ids))))
-    return {row.job: (rows.read_json(row.payload), rows.read_json(row.outcome)) for row in found}
+    listed = {}
+    for some in rows.chunks(list(job_ids)):
+        for row in connection.execute(sa.select(table).where(table.c.job.in_(some))):
+            listed[row.job] = (rows.read_json(row.payload), rows.read_json(row.outcome))
+    return listed
 
 
 def files(connection: Connection, job_id: str) -> list[JobFile]:
@@ -194,8 +197,8 @@ def typical(connection: Connection) -> float | None:
 
 def used_blobs(connection: Connection, digests: Collection[str]) -> set[str]:
     """Which of these contents something refers to."""
-    listed = list(digests)
     found: set[str] = set()
     for column in (tables.job_file.c.sha256, tables.upload.c.sha256):
-        found.update(connection.execute(sa.select(column).where(column.in_(listed))).scalars())
+        for some in rows.chunks(list(digests)):
+            found.update(connection.execute(sa.select(column).where(column.in_(some))).scalars())
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,8 @@ from holdfast.stores.jobs.records import JobEvent, JobFile, StoredJob, Submitted
 PROMPT = 2_000
 """Characters of a prompt that are kept for search."""
 SUMMARY = 2_000
+VALUES = 500
+"""Values in one list of a statement, at most; SQLite may be built with a limit of 999."""
 PAYLOAD = 64 * 2**20
 """Characters of a job's payload, at most."""
 
@@ -30,10 +32,20 @@ COLUMNS = (
 
 def job_of(row: sa.Row[*tuple[Any, ...]]) -> StoredJob:
     """A job from the columns of `COLUMNS`; a state that nobody knows counts as failed."""
-    values = list(row)[: len(COLUMNS)]
-    values[6] = state_of(values[6])
-    values[19] = bool(values[19])
-    return StoredJob(*values)
+    return StoredJob(*(read(value) for read, value in zip(_READ, row, strict=False)))
+
+
+def job_of_values(values: Mapping[str, Any]) -> StoredJob:
+    """A job from the columns by name."""
+    named = [values[column.name] for column in COLUMNS]
+    named[6] = state_of(named[6])
+    return StoredJob(*named)
+
+
+def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at a time as one statement may have."""
+    for start in range(0, len(values), VALUES):
+        yield values[start : start + VALUES]
 
 
 def state_of(value: object) -> JobState:
@@ -44,10 +56,36 @@ def state_of(value: object) -> JobState:
         return JobState.FAILED
 
 
+def whole(value: object) -> int:
+    """A whole number, or 0 where it is damaged."""
+    return value if isinstance(value, int) else 0
+
+
+def moment(value: object) -> float | None:
+    """A time, or None where there is none or it is damaged."""
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+_READ: tuple[Callable[[Any], Any], ...] = (
+    _text, whole, _text, _text, _text, _text, state_of, whole, moment,
+    _text, _text, _text, _text, _text, lambda value: moment(value) or 0.0, moment, moment,
+    whole, _text, lambda value: value == 1, moment, _text,
+)  # fmt: skip
+"""How each of `COLUMNS` is read: what is damaged in one job must not hide the others."""
+
+
 def tenure_of(row: sa.Row[*tuple[Any, ...]]) -> Tenure:
     """What `machines.tenure` decides on, from a row with its columns."""
     return Tenure(
-        state_of(row.state), int(row.fence), row.lease_until, int(row.tries), bool(row.cancel)
+        state_of(row.state),
+        whole(row.fence),
+        moment(row.lease_until),
+        whole(row.tries),
+        row.cancel == 1,
     )
 
 

@@ -30,6 +30,8 @@ def note_submission(
         LeaseLostError: the job is somebody else's now.
     """
     _held(connection, job, fence)
+    # A worker that was not told of a commit asks again.
+    forget_submission(connection, now, job, sent.token)
     connection.execute(
         sa.insert(tables.submission).values(
             token=sent.token,
@@ -177,11 +179,10 @@ def _end(  # noqa: PLR0917 - a row's worth of values
         .where(_J.id == job)
         .values(**rows.of_tenure(tenure), ended=now, summary=rows.told(summary, rows.SUMMARY))
     )
-    connection.execute(
-        sa.update(tables.job_body)
-        .where(tables.job_body.c.job == job)
-        .values(outcome=rows.to_json("outcome", outcome))
-    )
+    body, text = tables.job_body, rows.to_json("outcome", outcome)
+    kept = connection.execute(sa.update(body).where(body.c.job == job).values(outcome=text))
+    if not kept.rowcount:  # what it carried was lost, but not that it has ended
+        connection.execute(sa.insert(body).values(job=job, payload="null", outcome=text))
 
 
 def _tenure(connection: Connection, job: str) -> sa.Row[*tuple[Any, ...]] | None:

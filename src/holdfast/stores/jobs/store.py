@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from holdfast.machines.tenure import JobState
+from holdfast.machines.tenure import Calendar, JobState
 from holdfast.policies import checks
+from holdfast.ports import ambient
 from holdfast.stores import address
 from holdfast.stores.jobs import accepting, claiming, opening, reading, rows, settling, tables
 from holdfast.stores.jobs.committing import Committer
@@ -24,12 +26,10 @@ from holdfast.stores.jobs.records import (
     Paused,
     Renewal,
     StoredJob,
-    StoreUnavailableError,
     Submitted,
     Upload,
 )
 from holdfast.stores.jobs.story import tell
-from holdfast.stores.trouble import words
 
 T = TypeVar("T")
 _J = tables.job.c
@@ -75,7 +75,9 @@ class JobStore:
         self.shown = self._address.shown
         """Where it lies, without credentials."""
         self._engine = opening.opened(self._address)
-        self._committer = Committer(self._engine, self.shown)
+        self._committer = Committer(self._engine, self._address)
+        self._calendar = Calendar()
+        self._calendar.doubtful(ambient.wall(), ambient.now(), lease_seconds)
         self._census = accepting.Census(max_queued, max_queued_per_user)
 
     @property
@@ -118,7 +120,17 @@ class JobStore:
         """
         prepared = [accepting.prepare(each) for each in jobs]
         census = self._census
-        return self.write(lambda on, now: accepting.accept(on, now, prepared, census))
+        return self._committer.ask(
+            lambda on, now: accepting.accept(on, now, prepared, census),
+            together=self._accept_together,
+            about=prepared,
+        )
+
+    def _accept_together(
+        self, on: Connection, now: float, several: Sequence[Sequence[accepting.Prepared]]
+    ) -> list[tuple[StoredJob, ...]]:
+        jobs = iter(accepting.accept(on, now, list(chain(*several)), self._census))
+        return [tuple(islice(jobs, len(each))) for each in several]
 
     def put_upload(  # noqa: PLR0917 - a row's worth of values
         self, user: str, type_: str, subfolder: str, filename: str, sha256: str, size: int
@@ -148,6 +160,7 @@ class JobStore:
                 lease=self.lease_seconds,
                 max_tries=self._max_tries,
                 order=order,
+                doubtful=self._calendar.doubtful(now, ambient.now(), self.lease_seconds),
             )
         )
 
@@ -200,11 +213,16 @@ class JobStore:
 
     def retry(self, job: str) -> Future[StoredJob | None]:
         """Queue a job that failed or was cancelled once more; None if there is no such job."""
-        return self.write(lambda on, now: settling.retry(on, now, job))
+
+        def write(on: Connection, now: float) -> StoredJob | None:
+            self._census.forget()
+            return settling.retry(on, now, job)
+
+        return self.write(write)
 
     def set_priority(self, job: str, priority: int) -> Future[StoredJob | None]:
         """Move a job that waits; None if there is no such job."""
-        checks.whole("priority", priority, at_least=-1_000_000)
+        accepting.check_priority(priority)
 
         def write(on: Connection, now: float) -> StoredJob | None:
             on.execute(sa.update(tables.job).where(_J.id == job).values(priority=priority))
@@ -221,11 +239,13 @@ class JobStore:
 
         def write(on: Connection, _now: float) -> int:
             change = sa.update(tables.job).where(_J.state.in_(ended), _J.hidden.is_(False))
-            if jobs is not None:
-                change = change.where(_J.id.in_(list(jobs)))
             if user is not None:
                 change = change.where(_J.user == user)
-            return int(on.execute(change.values(hidden=True)).rowcount)
+            change = change.values(hidden=True)
+            if jobs is None:
+                return int(on.execute(change).rowcount)
+            some = rows.chunks(sorted(set(jobs)))
+            return sum(int(on.execute(change.where(_J.id.in_(each))).rowcount) for each in some)
 
         return self.write(write)
 
@@ -274,7 +294,8 @@ class JobStore:
                 tables.submission.c.job,
                 tables.job.c.id,
             ):
-                on.execute(sa.delete(column.table).where(column.in_(ids)))
+                for some in rows.chunks(ids):
+                    on.execute(sa.delete(column.table).where(column.in_(some)))
             return len(ids)
 
         return self.write(write)
@@ -397,8 +418,9 @@ class JobStore:
         return self._read(lambda on: reading.used_blobs(on, digests))
 
     def _read(self, question: Callable[[Connection], T]) -> T:
+        self._committer.refuse_heirs()
         try:
             with self._engine.connect() as connection:
                 return question(connection)
-        except opening.TROUBLES as error:
-            raise StoreUnavailableError(f"job store {self.shown}: {words(error)}") from None
+        except (*opening.TROUBLES, UnicodeEncodeError, OverflowError) as error:
+            raise opening.told(error, self._address) from None

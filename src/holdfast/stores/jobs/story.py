@@ -32,3 +32,14 @@ def tell(
     if len(text) > _DATA:
         text = rows.to_json("data", {"words": text[: _DATA // 2], "cut": True})
     connection.execute(sa.insert(event).values(job=job, at=now, kind=kind[:200], data=text))
+
+
+def begin(connection: Connection, now: float, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the first line of several jobs, by id."""
+    connection.execute(
+        sa.insert(tables.job_event),
+        [
+            {"job": job, "at": now, "kind": "accepted", "data": rows.to_json("data", dict(data))}
+            for job, data in jobs.items()
+        ],
+    )

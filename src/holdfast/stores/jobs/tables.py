@@ -66,7 +66,7 @@ job = sa.Table(
     sa.Index("job_number", "number", unique=True),
     sa.Index("job_queue", "state", "priority", "user", "number"),
     sa.Index("job_user", "user", "state", "number"),
-    sa.Index("job_order", "order_id", "number"),
+    sa.Index("job_order", "order_id", "state", "priority", "number"),
     sa.Index("job_ended", "state", "ended"),
     sa.Index(
         "job_key",

@@ -67,7 +67,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("key <> ''"),
     )
     op.create_index("job_number", "job", ["number"], unique=True)
-    op.create_index("job_order", "job", ["order_id", "number"], unique=False)
+    op.create_index("job_order", "job", ["order_id", "state", "priority", "number"], unique=False)
     op.create_index("job_queue", "job", ["state", "priority", "user", "number"], unique=False)
     op.create_index("job_user", "job", ["user", "state", "number"], unique=False)
     op.create_table(
