@@ -8,15 +8,19 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.exits import Exit
+from holdfast.apps.watching import ErrorWatch
 from holdfast.comfyui import ComfyUI
+from holdfast.comfyui.durable.turning_down import turned_down
 from holdfast.errors import BadInputError
 from holdfast.stores.blobs import BlobStore
 from holdfast.stores.jobs import JobStore, StoreUnavailableError
+from holdfast.system.error_handling import ErrorHandlingSystem
 from holdfast.system.recovery.folder_lock import locked
 
 if TYPE_CHECKING:
@@ -82,6 +86,10 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
         reach_seconds=PATIENT_SECONDS,
         previews=True,
     )
+    system = ErrorHandlingSystem()
+    level = system.graceful_degradation
+    comfy.listen(ErrorWatch(system).hear)
+    board = _board(system, comfy)
     blobs = BlobStore(plan.data / "files")
     try:
         store = JobStore(plan.store or plan.data / "jobs.db", max_queued=plan.max_queued)
@@ -97,7 +105,10 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
         name=_worker_name(plan.data, store, stack),
         works=plan.works,
         drain_seconds=plan.drain,
-        extend=_dashboard if plan.dashboard else None,
+        turn_down=lambda workflow: turned_down(
+            workflow, level.adjust_parameters, level.current_level.value
+        ),
+        extend=board if plan.dashboard else None,
     )
     gateway.keys.refresh()
     warnings = exposure.check(plan.host, any_key=gateway.keys.any, tls=tls != {})
@@ -142,11 +153,32 @@ def _worker_name(data: Path, store: JobStore, stack: contextlib.ExitStack) -> st
     return name
 
 
-def _dashboard(app: FastAPI, gateway: Gateway) -> None:
-    from holdfast.apps.dashboard import mount
-    from holdfast.apps.dashboard.live_source import LiveSource
+def _board(system: ErrorHandlingSystem, comfy: ComfyUI) -> Callable[[FastAPI, Gateway], None]:
+    """What puts the dashboard into the gateway's application."""
 
-    mount(app, LiveSource(gateway.store, gateway.comfy), blobs=gateway.blobs)
+    def extend(app: FastAPI, gateway: Gateway) -> None:
+        from holdfast.apps.dashboard import mount
+        from holdfast.apps.dashboard.live_servers import Ticker
+        from holdfast.apps.dashboard.live_source import LiveSource
+        from holdfast.comfyui.gateway.audit import Entry
+
+        ticker = Ticker()
+        comfy.listen(ticker.hear)
+        source = LiveSource(
+            gateway.store,
+            comfy,
+            system,
+            server_breakers=lambda: comfy.breakers,
+            ticker=ticker,
+        )
+
+        def note(user: str, action: str, target: str, done: bool) -> None:  # noqa: FBT001 - as asked
+            outcome = "done" if done else "refused"
+            gateway.audit.note(Entry(user, "", "dashboard", action, target, outcome))
+
+        mount(app, source, blobs=gateway.blobs, audit=note)
+
+    return extend
 
 
 def _need_the_extra() -> None:

@@ -44,6 +44,7 @@ from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
+from holdfast.policies.breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from holdfast.comfyui.models import ModelManager
@@ -188,6 +189,11 @@ class ComfyUI:
     def capacity(self) -> int:
         """How many jobs of ours the servers may have at a time, all together."""
         return sum(place.capacity for place in self._ready()[0].places)
+
+    @property
+    def breakers(self) -> dict[str, CircuitBreaker]:
+        """The servers' circuit breakers, by the servers' names."""
+        return {place.name: place.breaker for place in self._ready()[0].places}
 
     async def take_back(self, entries: Sequence[Entry], name: str = "") -> None:
         """Take back from the servers what a diary holds of a job that is wanted no more."""

@@ -16,9 +16,9 @@ Audit = Callable[[str, str, str, bool], object]
 class Scope(StrEnum):
     """What a caller may be allowed to do here."""
 
-    READ = "read"
+    READ = "view"
     """See one's own jobs."""
-    SUBMIT = "submit"
+    SUBMIT = "cancel"
     """Cancel, retry and rank one's own jobs."""
     ADMIN = "admin"
     """See and handle everybody's jobs, servers, breakers and levels."""

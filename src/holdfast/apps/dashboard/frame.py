@@ -141,7 +141,7 @@ def _menu(visit: Visit, path: str) -> dict[str, Words]:
 def _search(visit: Visit, text: str) -> ui.input:
     with box("search", "find"):
         find = ui.input(placeholder="Search jobs  ( / )", value=text)
-        find.props('dense outlined clearable type=search autocomplete=off maxlength=200')
+        find.props("dense outlined clearable type=search autocomplete=off maxlength=200")
         put(find, "aria-label", "Search the jobs by name, prompt, model, seed or id")
         with find.add_slot("prepend"):
             sign("search")
@@ -198,5 +198,3 @@ def _keys(visit: Visit, find: ui.input) -> None:
             ui.navigate.to(PAGES[int(key) - 1][0])
 
     ui.keyboard(on_key=pressed, repeating=False, ignore=["input", "select", "textarea"])
-
-

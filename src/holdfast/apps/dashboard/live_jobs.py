@@ -302,5 +302,3 @@ def _text(value: object, length: int) -> str:
 
 def _done(future: Future[Any]) -> Any:
     return future.result(WRITE_SECONDS)
-
-

@@ -48,7 +48,7 @@ def mount_once(
     deck = Deck(source, title, audit)
     for page in _PAGES:
         page.register(deck)
-    ui.add_css(Path(__file__).with_name("look.css"), shared=True)
+    ui.add_css(Path(__file__).with_name("look.css").read_text("utf-8"), shared=True)
     ui.run_with(
         app,  # type: ignore[arg-type]  # any Starlette app will do
         title=title,

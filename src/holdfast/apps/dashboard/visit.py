@@ -76,7 +76,7 @@ def visit_of(request: Request, deck: Deck) -> Visit:
     """The visit that a request begins."""
     mounted = request.scope.get("root_path", "")
     path = request.url.path
-    here = path[len(mounted) :] if path.startswith(mounted) else path
+    here = path.removeprefix(mounted)
     return Visit(
         deck,
         visitor_of(request),

@@ -18,7 +18,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from holdfast.comfyui.durable.relay import Relay
 from holdfast.comfyui.failures import ComfyUIError, NotComfyUIError, ServerUnreachableError
 from holdfast.comfyui.outputs import safe_name
 from holdfast.comfyui.result import OutputFile, RunResult
+from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
 from holdfast.ports import ambient
@@ -91,6 +92,8 @@ class Worker:
         name: what the worker is called in stories.
         concurrency: jobs it takes at a time; None for one more than the servers can have.
         relay: hears of the jobs while they run.
+        turn_down: what the level of service makes of a workflow, and what it changed, in words;
+            asked for each job that may be changed.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Worker:
         name: str = "worker",
         concurrency: int | None = None,
         relay: Relay | None = None,
+        turn_down: Callable[[Workflow], tuple[Workflow, tuple[str, ...]]] | None = None,
     ) -> None:
         if concurrency is not None:
             checks.whole("concurrency", concurrency, at_least=1)
@@ -113,6 +117,7 @@ class Worker:
         self._name = name
         self._concurrency = concurrency
         self._relay = relay
+        self._turn_down = turn_down
         self._runs: dict[str, _Run] = {}
         self._by_name: dict[str, str] = {}
         self._stir = asyncio.Event()
@@ -325,8 +330,11 @@ class Worker:
             if path is None:
                 raise BadInputError(f"the file for {key} ({sha256[:12]}...) is no longer stored")
             uploads[key] = path
-        return await self._comfy.run(
-            plan.workflow,
+        workflow, words = plan.workflow, tuple[str, ...]()
+        if self._turn_down is not None and not plan.strict:
+            workflow, words = self._turn_down(workflow)
+        result = await self._comfy.run(
+            workflow,
             name=run.label,
             files=uploads,
             output_dir=folder,
@@ -342,6 +350,7 @@ class Worker:
             targets=plan.targets,
             temps=True,
         )
+        return replace(result, degradations=(*words, *result.degradations))
 
     def _adopt(self, files: tuple[OutputFile, ...]) -> None:
         for each in files:

@@ -28,6 +28,7 @@ from holdfast.comfyui.gateway.keys import KeyStore
 from holdfast.comfyui.gateway.rest import rest_app
 from holdfast.comfyui.gateway.side import HttpSide
 from holdfast.comfyui.status import ServerState
+from holdfast.comfyui.workflow import Workflow
 from holdfast.integrations.asgi import App
 from holdfast.ports import ambient
 from holdfast.stores.blobs import BlobStore
@@ -54,6 +55,7 @@ class Gateway:
         works: whether it runs jobs itself; else `holdfast work` must.
         drain_seconds: how long running jobs may go on when it is stopped; what has not ended then
             runs on on its server, and is joined by the next start.
+        turn_down: what the level of service makes of a workflow; see `Worker`.
         extend: adds what is served besides, such as the dashboard, before everything else is
             passed on to the servers.
     """
@@ -69,6 +71,7 @@ class Gateway:
         name: str = "gateway",
         works: bool = True,
         drain_seconds: float = 0.0,
+        turn_down: Callable[[Workflow], tuple[Workflow, tuple[str, ...]]] | None = None,
         extend: Callable[[FastAPI, Gateway], None] | None = None,
     ) -> None:
         self.store, self.blobs, self.comfy = store, blobs, comfy
@@ -87,6 +90,7 @@ class Gateway:
         self._name, self._works, self._drain_seconds = name, works, drain_seconds
         self._exposure = exposure
         self._extend = extend
+        self._turn_down = turn_down
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -128,7 +132,12 @@ class Gateway:
             self.hub.accepted(*waiting)
             if self._works:
                 self.worker = Worker(
-                    self.comfy, self.store, self.blobs, name=self._name, relay=self.hub
+                    self.comfy,
+                    self.store,
+                    self.blobs,
+                    name=self._name,
+                    relay=self.hub,
+                    turn_down=self._turn_down,
                 )
                 self._tasks.append(asyncio.create_task(self._work(self.worker)))
             self._tasks.append(asyncio.create_task(self._watch()))

@@ -66,9 +66,7 @@ def register(deck: Deck) -> None:
         live(frame, refresh)
 
 
-def _build(
-    visit: Visit, row: JobRow, again: Refresh
-) -> tuple[Element, Callable[[JobRow], None]]:
+def _build(visit: Visit, row: JobRow, again: Refresh) -> tuple[Element, Callable[[JobRow], None]]:
     job_id = row.id
     root = box("li", "card letter")
     with root:

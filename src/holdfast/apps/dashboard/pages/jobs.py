@@ -19,9 +19,7 @@ def register(deck: Deck) -> None:
     """Put the page into NiceGUI's app."""
 
     @ui.page("/jobs", response_timeout=20)
-    async def jobs_page(
-        request: Request, q: str = "", state: str = "", before: str = ""
-    ) -> None:
+    async def jobs_page(request: Request, q: str = "", state: str = "", before: str = "") -> None:
         visit = visit_of(request, deck)
         search, state = q.strip()[:200], state if state in STATES else ""
         number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
