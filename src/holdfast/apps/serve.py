@@ -62,7 +62,7 @@ def serve_forever(plan: Plan) -> Exit:
     Raises:
         BadInputError: something that was asked for is wrong, or not safe.
     """
-    _need_the_extra()
+    _need_the_extra(plan)
     with contextlib.ExitStack() as stack:
         return _serve(plan, stack)
 
@@ -181,10 +181,13 @@ def _board(system: ErrorHandlingSystem, comfy: ComfyUI) -> Callable[[FastAPI, Ga
     return extend
 
 
-def _need_the_extra() -> None:
+def _need_the_extra(plan: Plan) -> None:
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
+
+        if plan.dashboard:
+            import nicegui  # noqa: F401
     except ModuleNotFoundError as error:
         raise BadInputError(
             f'holdfast serve needs {error.name}: pip install "holdfast[gateway]"'

@@ -17,7 +17,7 @@ from holdfast.apps.dashboard.visit import Visit, log
 from holdfast.errors import HoldfastError
 
 PAGES = (
-    ("/", "Overview", "monitoring"),
+    ("/", "Overview", "dashboard"),
     ("/servers", "Servers", "dns"),
     ("/jobs", "Jobs", "photo_library"),
     ("/errors", "Errors", "troubleshoot"),
