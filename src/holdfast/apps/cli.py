@@ -13,6 +13,7 @@ import click
 
 from holdfast.apps.cli_errors import config, errors
 from holdfast.apps.cli_jobs import jobs, submit, work
+from holdfast.apps.cli_keys import keys
 from holdfast.apps.cli_serve import serve
 from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit
@@ -441,6 +442,7 @@ cli.add_command(submit)
 cli.add_command(jobs)
 cli.add_command(work)
 cli.add_command(serve)
+cli.add_command(keys)
 cli.add_command(errors)
 cli.add_command(config)
 cli.add_command(workflow)

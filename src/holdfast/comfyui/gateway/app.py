@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -25,6 +25,7 @@ from holdfast.comfyui.gateway.audit import AuditLog
 from holdfast.comfyui.gateway.exposure import Exposure
 from holdfast.comfyui.gateway.hub import Hub
 from holdfast.comfyui.gateway.keys import KeyStore
+from holdfast.comfyui.gateway.rest import rest_app
 from holdfast.comfyui.gateway.side import HttpSide
 from holdfast.comfyui.status import ServerState
 from holdfast.integrations.asgi import App
@@ -33,6 +34,7 @@ from holdfast.stores.blobs import BlobStore
 from holdfast.stores.jobs import JobState, JobStore, StoredJob, StoreUnavailableError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """How often it is looked what other processes have done with the jobs."""
 _OVERLAP = 2.0
@@ -85,8 +87,8 @@ class Gateway:
         self._name, self._works, self._drain_seconds = name, works, drain_seconds
         self._exposure = exposure
         self._extend = extend
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._told: dict[str, float] = {}
 
     def app(self) -> App:
         """What a server such as uvicorn serves."""
@@ -96,6 +98,17 @@ class Gateway:
             WebSocketRoute("/api/ws", self.hub.serve),
             Route("/holdfast/health", self._health),
         ]
+        inner.mount(
+            "/holdfast/api",
+            rest_app(
+                self.store,
+                self.comfy,
+                self.keys,
+                self.audit,
+                on_accepted=self._threadsafe(self._accepted),
+                on_change=self._threadsafe(self._changed),
+            ),
+        )
         if self._extend is not None:
             self._extend(inner, self)
         inner.router.routes += self.http.routes()
@@ -103,6 +116,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
         async with self.comfy:
             await self.http.start()
             waiting = await asyncio.to_thread(
@@ -175,6 +189,13 @@ class Gateway:
             "servers_up": sum(each.state is ServerState.UP for each in states),
         }
         return JSONResponse(body)
+
+    def _threadsafe(self, call: Callable[[T], None]) -> Callable[[T], None]:
+        def soon(given: T) -> None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(call, given)
+
+        return soon
 
     def _accepted(self, job: StoredJob) -> None:
         self.hub.accepted(job)

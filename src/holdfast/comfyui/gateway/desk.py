@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from holdfast.comfyui.client import ComfyUI
+from holdfast.comfyui.gateway import own
+from holdfast.comfyui.gateway.intake import Intake
 from holdfast.comfyui.gateway.object_info import ObjectInfo
 from holdfast.comfyui.server import Server
 from holdfast.stores.blobs import BlobStore
@@ -53,6 +55,13 @@ class Desk:
     on_accepted: Callable[[StoredJob], None] | None = None
     on_change: Callable[[str], None] | None = None
     """Called with the user whose queue has changed by a request."""
+
+    intake: Intake = field(init=False)
+    """Who may have another job in the queue."""
+
+    def __post_init__(self) -> None:
+        """Count in the store."""
+        self.intake = Intake(lambda user: own.open_jobs(self.store, user))
 
     def servers(self) -> list[Server]:
         """The servers there are now."""

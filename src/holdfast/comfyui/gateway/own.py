@@ -35,6 +35,14 @@ def remaining(store: JobStore, user: str) -> int:
     return int(_scalar(store, wanted) or 0)
 
 
+def open_jobs(store: JobStore, user: str | None) -> int:
+    """How many jobs of a user, or of all for None, wait or run."""
+    wanted = sa.select(sa.func.count()).select_from(tables.job).where(_J.state.in_(_OPEN))
+    if user is not None:
+        wanted = wanted.where(_J.user == user)
+    return int(_scalar(store, wanted) or 0)
+
+
 def listing(
     store: JobStore,
     user: str,
