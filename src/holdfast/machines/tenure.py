@@ -11,7 +11,7 @@ is changed, no lease is lost and none is kept for ever:
   the date moved and the monotonic clock did not (`Calendar`), and takes none
   away for the time of one lease, in which workers that live renew theirs.
 - back: leases end later than any could. Such a lease is cut to one that begins
-  now (`Tenure.ahead`): who lives renews it, and of who is gone it runs out.
+  now (`Tenure.cut`): who lives renews it, and of who is gone it runs out.
 
 A process that begins after the change cannot know of it: a lease that has run
 out by its clock has run out. The next worker finds the job's running submission
@@ -66,6 +66,10 @@ class Tenure:
         """Whether the lease ends later than one given now could, by far: the date went back."""
         until = self.lease_until
         return self.state is JobState.RUNNING and until is not None and until > now + 2 * lease
+
+    def cut(self, now: float, lease: float) -> Tenure:
+        """A lease that is `ahead` begins now; any other stays."""
+        return replace(self, lease_until=now + lease) if self.ahead(now, lease) else self
 
     def claimed(self, now: float, lease: float) -> Tenure | None:
         """A worker takes the job; None if it cannot be had."""

@@ -20,7 +20,7 @@ from holdfast.stores.jobs import (
     Submitted,
 )
 from holdfast.stores.jobs.copying import copy
-from holdfast.stores.jobs.salvage import salvage
+from holdfast.stores.jobs.salvaging import salvage
 
 
 def fill(store, count=40):

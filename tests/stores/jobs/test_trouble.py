@@ -18,6 +18,7 @@ from holdfast.stores.jobs import (
     NewJob,
     QueueFullError,
     StoreUnavailableError,
+    Submitted,
     tables,
 )
 from holdfast.testing import FakeClock
@@ -295,6 +296,52 @@ def test_a_database_that_may_not_grow_refuses_and_goes_on_with_what_fits(path):
     assert store.accept([NewJob({"n": 1})]).result()[0].number == 1
     assert len(store.jobs()) == 1
     assert store.close()
+
+
+def test_a_disk_that_becomes_read_only_refuses_and_can_still_be_read(path):
+    store = JobStore(path)
+    store.accept([NewJob({"n": 1})]).result()
+    listen = ("begin", lambda connection: connection.exec_driver_sql("PRAGMA query_only=1"))
+    sa.event.listen(store.engine, *listen)
+    with pytest.raises(StoreUnavailableError, match="cannot be opened or written"):
+        store.accept([NewJob({"n": 2})]).result()
+    assert len(store.jobs()) == 1
+    sa.event.remove(store.engine, *listen)
+    store.engine.dispose()
+    assert store.accept([NewJob({"n": 2})]).result()[0].number == 2
+    assert store.close()
+
+
+def test_after_a_commit_whose_answer_was_lost_asking_again_is_safe(store, monkeypatch):
+    from holdfast.stores.jobs import committing
+
+    real = committing.writes
+
+    @contextlib.contextmanager
+    def unheard(engine):
+        with real(engine) as connection:
+            yield connection
+        raise sa.exc.OperationalError("COMMIT", None, OSError("connection reset"))
+
+    def lost(ask):
+        with monkeypatch.context() as patch:
+            patch.setattr(committing, "writes", unheard)
+            with pytest.raises(StoreUnavailableError):
+                ask().result()
+
+    new = NewJob({"n": 1}, id="mine")
+    lost(lambda: store.accept([new]))
+    assert [job.id for job in store.accept([new]).result()] == ["mine"]
+    (claim,) = store.claim("w").result()
+    sent = Submitted("http://gpu", "mine", "token", "c")
+    lost(lambda: store.note_submission("mine", claim.fence, sent))
+    store.note_submission("mine", claim.fence, sent).result()
+    assert [each.token for each in store.submissions("mine")] == ["token"]
+    lost(lambda: store.settle("mine", claim.fence, JobState.DELIVERED, {"n": 1}))
+    with pytest.raises(LeaseLostError):
+        store.settle("mine", claim.fence, JobState.DELIVERED, {"n": 2}).result()
+    assert store.outcome("mine") == {"n": 1}
+    assert [job.id for job in store.jobs()] == ["mine"]
 
 
 @pytest.mark.parametrize("content", [b"my thesis", b"no database" * 1000])

@@ -5,6 +5,7 @@ Needs the extra ``sql``, and ``postgres`` for PostgreSQL.
 
 from __future__ import annotations
 
+from holdfast.stores.jobs.copying import copy
 from holdfast.stores.jobs.records import (
     Claim,
     JobEvent,
@@ -20,6 +21,7 @@ from holdfast.stores.jobs.records import (
     Submitted,
     Upload,
 )
+from holdfast.stores.jobs.salvaging import Salvaged, salvage
 from holdfast.stores.jobs.settling import FILE_KEY
 from holdfast.stores.jobs.store import JobStore
 
@@ -35,8 +37,11 @@ __all__ = [
     "NewJob",
     "QueueFullError",
     "Renewal",
+    "Salvaged",
     "StoreUnavailableError",
     "StoredJob",
     "Submitted",
     "Upload",
+    "copy",
+    "salvage",
 ]

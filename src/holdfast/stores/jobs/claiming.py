@@ -60,9 +60,10 @@ def claim(
     for left in _left_behind(connection, now, lease, order):
         tenure = rows.tenure_of(left)
         if tenure.ahead(now, lease):
+            until = tenure.cut(now, lease).lease_until
             cut = sa.update(tables.job).where(_J.id == left.id)
-            connection.execute(cut.values(lease_until=now + lease))
-        elif doubtful:
+            connection.execute(cut.values(lease_until=until))
+        elif doubtful and tenure.lease_until is not None:
             continue
         elif tenure.tries + 1 >= max_tries:
             words = (

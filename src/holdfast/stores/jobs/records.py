@@ -29,7 +29,12 @@ __all__ = [
 
 
 class StoreUnavailableError(HoldfastError):
-    """The job store cannot be read or written now; nothing of what was asked has been done."""
+    """The job store cannot be read or written now; as far as is known, nothing has been done.
+
+    Where a server went away before it answered, it may have been done all the same. To ask again is
+    safe: a job with the same id or key is not made twice, and one that has ended does not end again
+    (`LeaseLostError`).
+    """
 
 
 class LeaseLostError(HoldfastError):
