@@ -43,7 +43,7 @@ async def working(store, blobs, *urls, **settings) -> AsyncIterator[Worker]:
 
 async def until(condition, seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - it is a store that is asked
             await asyncio.sleep(0.02)
 
 

@@ -80,7 +80,7 @@ async def perform(visit: Visit, act: Act, *, name: str, target: str, scope: Scop
         visit.deck.note(visitor.name, name, target, done=False)
         _say(str(error), "negative")
         return False
-    except Exception:
+    except Exception:  # noqa: BLE001 - it is shown, and logged
         log.exception("%s of %r failed", name, target)
         visit.deck.note(visitor.name, name, target, done=False)
         _say(f"That went wrong; the log of the service says how ({name})", "negative")

@@ -52,7 +52,10 @@ def latency_words(series: Series) -> str:
     p95 = next((each for each in reversed(series.p95) if each is not None), None)
     if p50 is None:
         return "Nothing was delivered in the last hour"
-    return f"Of the last minute with deliveries: half within {duration(p50)}, 95 % within {duration(p95)}"
+    return (
+        f"Of the last minute with deliveries: half within {duration(p50)}, "
+        f"95 % within {duration(p95)}"
+    )
 
 
 def errors_by_category(categories: Sequence[tuple[str, int]]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Frame:
             await refresh()
         except HoldfastError as error:
             self._fail(str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is shown, and logged
             log.exception("the dashboard could not be brought up to date")
             self._fail("what is shown is old: the service cannot be read now")
         else:
@@ -108,7 +108,7 @@ def framed(visit: Visit, heading: str, path: str, *, search: str = "") -> Iterat
             Words("h1", heading)
         _rights(visit)
         yield frame
-    _keys(visit, find)
+    _keys(find)
 
 
 def live(frame: Frame, refresh: Refresh) -> None:
@@ -174,7 +174,7 @@ def _rights(visit: Visit) -> None:
             Words("span", f"You see your own jobs; actions that need {words} are switched off")
 
 
-def _keys(visit: Visit, find: ui.input) -> None:
+def _keys(find: ui.input) -> None:
     with ui.dialog() as help_, box("div", "card ask", role="document"):
         put(help_, "aria-label", "Shortcuts")
         Words("h2", "Shortcuts")

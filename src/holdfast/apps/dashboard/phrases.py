@@ -42,7 +42,7 @@ _TONES = {
 def duration(seconds: float | None) -> str:
     """A length of time: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``; a dash for None."""
     if seconds is None or not math.isfinite(seconds):
-        return "–"
+        return "-"
     seconds = max(seconds, 0.0)
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -59,7 +59,7 @@ def duration(seconds: float | None) -> str:
 def ago(at: float | None, now: float) -> str:
     """How long ago something was, roughly: ``just now``, ``3 min ago``."""
     if at is None:
-        return "–"
+        return "-"
     seconds = now - at
     if seconds < 10:
         return "just now"
@@ -72,11 +72,11 @@ def ago(at: float | None, now: float) -> str:
 def moment(at: float | None) -> str:
     """A moment in full, in UTC: ``2026-11-28 23:55:01 UTC``."""
     if at is None:
-        return "–"
+        return "-"
     try:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, OSError, ValueError):
-        return "–"
+        return "-"
 
 
 def clock(at: float) -> str:
@@ -87,11 +87,12 @@ def clock(at: float) -> str:
 def size(count: int | None) -> str:
     """So many bytes: ``1.2 MB``."""
     if count is None:
-        return "–"
+        return "-"
     if count < 1_000:
         return f"{count} B"
     value = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
+    unit = "B"
+    for unit in ("kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is told
         value /= 1_000
         if value < 999.5:
             break
@@ -100,7 +101,7 @@ def size(count: int | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share: ``97 %``; a dash for None."""
-    return "–" if share is None else f"{share * 100:.0f} %"
+    return "-" if share is None else f"{share * 100:.0f} %"
 
 
 def cut(text: str, length: int) -> str:

@@ -76,7 +76,7 @@ class Pill:
 class Tile:
     """One figure with its name."""
 
-    def __init__(self, name: str, value: str = "–", note: str = "", href: str = "") -> None:
+    def __init__(self, name: str, value: str = "-", note: str = "", href: str = "") -> None:
         self.root = box("a" if href else "div", "tile")
         if href:
             put(self.root, "href", href)
@@ -200,6 +200,6 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
     """Names with values; those without a value are left out."""
     with box("dl", "facts"):
         for name, value in pairs:
-            if value and value != "–":
+            if value and value != "-":
                 Words("dt", name)
                 Words("dd", value)

@@ -87,7 +87,8 @@ class Exposure:
             )
         if not self.keyless and not any_key:
             raise BadInputError(
-                "keys must be at least one: make it with `holdfast keys create`, or say --no-keys to "
+                "keys must be at least one: make it with `holdfast keys create`, or give "
+                "--no-keys to "
                 "let everybody on this machine, and nobody else, do everything"
             )
         if not near and not tls and not self.proxies:
@@ -96,7 +97,7 @@ class Exposure:
 
 
 def is_loopback(bind: str) -> bool:
-    """Whether only this machine reaches an address; names other than localhost may lead anywhere."""
+    """Whether only this machine reaches an address; other names than localhost lead anywhere."""
     if bind.lower().rstrip(".") == "localhost":
         return True
     try:

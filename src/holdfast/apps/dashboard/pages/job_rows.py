@@ -84,8 +84,8 @@ class JobLine:
         self._ordered.text = ago(row.created, ambient.wall())
         put(self._ordered, "title", moment(row.created))
         self._took.text = took(row)
-        self._model.text = row.model or "–"
-        self._seed.text = row.seed or "–"
+        self._model.text = row.model or "-"
+        self._seed.text = row.seed or "-"
 
 
 class Picture:
@@ -117,4 +117,4 @@ def took(row: JobRow) -> str:
     if row.started is not None and row.state == "running":
         so_far = duration(ambient.wall() - row.started)
         return f"{so_far} of about {duration(row.estimate)}" if row.estimate else f"{so_far} so far"
-    return f"about {duration(row.estimate)}" if row.estimate else "–"
+    return f"about {duration(row.estimate)}" if row.estimate else "-"
