@@ -79,22 +79,21 @@ def _run(setting: Setting, folder: Path, url: str) -> tuple[Verdict, str]:
     servers = [
         Actor(
             f"server {number}",
-            ["standin", "--port", str(port), "--folder", str(folder / f"s{number}"),
-             "--step-seconds", "0.05"],
+            f"standin --port {port} --folder {folder}/s{number} --step-seconds 0.05".split(),
             folder / f"server{number}.log",
         )
         for number, port in enumerate(ports)
-    ]  # fmt: skip
+    ]
     at = [part for port in ports for part in ("--server", f"http://127.0.0.1:{port}")]
     gateways = [
         Actor(
             f"gateway {number}",
-            ["serve", *at, "--port", str(port), "--no-keys", "--no-dashboard",
-             "--data", str(folder / "data"), "--store", url, "--lease", str(LEASE)],
+            [*f"serve --port {port} --no-keys --no-dashboard --lease {LEASE}".split(), *at]
+            + ["--data", str(folder / "data"), "--store", url],
             folder / f"gateway{number}.log",
         )
         for number, port in enumerate(doors)
-    ]  # fmt: skip
+    ]
     cast = [*servers, *gateways]
     load = Load(doors)
     try:
@@ -120,7 +119,7 @@ def _run(setting: Setting, folder: Path, url: str) -> tuple[Verdict, str]:
 
 
 def _kill(setting: Setting, cast: list[Actor]) -> None:
-    chance = random.Random(setting.seed)  # noqa: S311 - no secret
+    chance = random.Random(setting.seed)
     pause = setting.minutes * 60 / max(1, setting.kills)
     for number in range(setting.kills):
         time.sleep(pause * chance.uniform(0.5, 1.5))

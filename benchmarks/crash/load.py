@@ -1,4 +1,4 @@
-"""Load as clients put it on a gateway: each job has its own id, and is sent until it is answered."""
+"""Load as clients put it on a gateway: each job is sent, under one id, until it is answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Load:
     repeated: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
-    _numbers: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311
+    _numbers: random.Random = field(default_factory=lambda: random.Random(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, clients: int = 4) -> None:
@@ -82,7 +82,7 @@ class Load:
 def ask(port: int, path: str, body: Any, seconds: float = 10.0) -> dict[str, Any]:
     """Ask a gateway something."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data)  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data)
     with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
         found: dict[str, Any] = json.load(answer)
         return found

@@ -310,6 +310,26 @@ def clean(days: float, *, failed: bool, data: Path | None, store: str | None) ->
     sys.exit(acting.clean(kept, days, failed=failed))
 
 
+@jobs.command("salvage", epilog=EPILOG)
+@click.argument("damaged", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("new")
+def salvage(damaged: Path, new: str) -> None:
+    """Copy what can be read of a DAMAGED store (a file) into a NEW one (a path or URL)."""
+    from holdfast.apps import jobs as acting
+
+    sys.exit(acting.salvage(damaged, new))
+
+
+@jobs.command("copy", epilog=EPILOG)
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(source: str, target: str) -> None:
+    """Copy all jobs FROM one store TO another, each a path or postgresql://..."""
+    from holdfast.apps import jobs as acting
+
+    sys.exit(acting.copy(source, target))
+
+
 @click.command(epilog=EPILOG)
 @click.option(
     "--server",

@@ -89,6 +89,13 @@ import click
     help="How many jobs may wait; beyond that, clients get 429.",
 )
 @click.option(
+    "--lease",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=1.0, max=3_600.0),
+    help="Seconds a worker may be silent before its jobs are given to others.",
+)
+@click.option(
     "--drain",
     default=0.0,
     show_default=True,
@@ -113,6 +120,7 @@ def serve(
     tls_key: Path | None,
     jobs_per_server: int,
     max_queued: int,
+    lease: float,
     drain: float,
     no_work: bool,
     no_dashboard: bool,
@@ -136,6 +144,7 @@ def serve(
                 tls_key=tls_key,
                 jobs_per_server=jobs_per_server,
                 max_queued=max_queued,
+                lease=lease,
                 drain=drain,
                 works=not no_work,
                 dashboard=not no_dashboard,

@@ -23,7 +23,8 @@ from holdfast.apps.spans import duration
 from holdfast.comfyui.durable import export_job
 from holdfast.errors import BadInputError
 from holdfast.ports import ambient
-from holdfast.stores.jobs import JobState, StoredJob
+from holdfast.stores import jobs as stored
+from holdfast.stores.jobs import JobState, StoredJob, StoreUnavailableError
 from holdfast.text import printable
 
 _PAGE = 1_000
@@ -233,6 +234,25 @@ def clean(kept: Kept, days: float, *, failed: bool) -> Exit:
         group = []
     _say(f"{forgotten} jobs forgotten, {removed} files removed ({freed:,} bytes)")
     kept.store.close()
+    return Exit.OK
+
+
+def salvage(damaged: Path, new: str) -> Exit:
+    """Save what can be read of a damaged store."""
+    saved = stored.salvage(damaged, new)
+    for note in saved.notes:
+        _say(note)
+    _say(f"{saved.jobs} jobs saved into {new}; {sum(saved.rows.values())} rows in all")
+    return Exit.SOME_FAILED if saved.damaged else Exit.OK
+
+
+def copy(source: str, target: str) -> Exit:
+    """Copy a store into another one."""
+    try:
+        copied = stored.copy(source, target)
+    except StoreUnavailableError as error:
+        raise BadInputError(str(error)) from None
+    _say(f"{copied.get('job', 0)} jobs copied; {sum(copied.values())} rows in all")
     return Exit.OK
 
 

@@ -51,6 +51,7 @@ class Plan:
     tls_key: Path | None
     jobs_per_server: int
     max_queued: int
+    lease: float
     drain: float
     works: bool
     dashboard: bool
@@ -92,7 +93,11 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     board = _board(system, comfy)
     blobs = BlobStore(plan.data / "files")
     try:
-        store = JobStore(plan.store or plan.data / "jobs.db", max_queued=plan.max_queued)
+        store = JobStore(
+            plan.store or plan.data / "jobs.db",
+            max_queued=plan.max_queued,
+            lease_seconds=plan.lease,
+        )
     except StoreUnavailableError as error:
         raise BadInputError(str(error)) from None
     stack.callback(store.close)

@@ -6,8 +6,9 @@ Needs the extra ``sql``.
 from __future__ import annotations
 
 from holdfast.comfyui.durable.exporting import export_job
+from holdfast.comfyui.durable.in_hand import Progress
 from holdfast.comfyui.durable.orders import new_job
 from holdfast.comfyui.durable.relay import Relay
-from holdfast.comfyui.durable.worker import Progress, Worker
+from holdfast.comfyui.durable.worker import Worker
 
 __all__ = ["Progress", "Relay", "Worker", "export_job", "new_job"]

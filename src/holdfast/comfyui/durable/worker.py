@@ -17,9 +17,8 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.diary import Entry
 from holdfast.comfyui.durable import account
 from holdfast.comfyui.durable.exporting import export_job
+from holdfast.comfyui.durable.in_hand import InHand, Progress, Stop, clear, until_it_works
 from holdfast.comfyui.durable.orders import Plan, plan_of
 from holdfast.comfyui.durable.relay import Relay
 from holdfast.comfyui.failures import ComfyUIError, NotComfyUIError, ServerUnreachableError
@@ -46,7 +46,6 @@ from holdfast.stores.jobs import (
     NewFile,
     StoredJob,
     StoreUnavailableError,
-    Submitted,
 )
 
 log = logging.getLogger(__name__)
@@ -57,29 +56,6 @@ RENEW_SECONDS = 2.0
 """How often leases are renewed at least, and it is looked whether a job's end was asked for."""
 PAUSE_SECONDS = 2.0
 """After trouble that is no job's fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running job is."""
-
-    server: str = ""
-    node_id: str = ""
-    node_type: str = ""
-    value: float = 0.0
-    maximum: float = 0.0
-
-
-class _Stop(Enum):
-    """Why a running job is called off."""
-
-    NOT = auto()
-    CANCEL = auto()
-    """Somebody wants no more of it: it is taken back from its server."""
-    LEAVE = auto()
-    """This worker goes: what runs is left for the next one."""
-    LOST = auto()
-    """Another worker has it."""
 
 
 class Worker:
@@ -118,7 +94,7 @@ class Worker:
         self._concurrency = concurrency
         self._relay = relay
         self._turn_down = turn_down
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, InHand] = {}
         self._by_name: dict[str, str] = {}
         self._stir = asyncio.Event()
         self._asked = asyncio.Event()
@@ -139,7 +115,7 @@ class Worker:
         run = self._runs.get(job_id)
         if run is None:
             return False
-        run.call_off(_Stop.CANCEL)
+        run.call_off(Stop.CANCEL)
         return True
 
     async def run(self, *, until_empty: bool = False, order: str | None = None) -> None:
@@ -162,7 +138,7 @@ class Worker:
         finally:
             keeper.cancel()
             for run in self._runs.values():
-                run.call_off(_Stop.LEAVE)
+                run.call_off(Stop.LEAVE)
             tasks = [run.task for run in self._runs.values()]
             await asyncio.gather(keeper, *tasks, return_exceptions=True)
             unlisten()
@@ -178,7 +154,7 @@ class Worker:
         if tasks and drain_seconds > 0:
             await asyncio.wait(tasks, timeout=drain_seconds)
         for run in list(self._runs.values()):
-            run.call_off(_Stop.LEAVE)
+            run.call_off(Stop.LEAVE)
         await asyncio.gather(*(run.task for run in self._runs.values()), return_exceptions=True)
 
     # Taking jobs ------------------------------------------------------------------------
@@ -209,7 +185,7 @@ class Worker:
                 await self._stir.wait()
 
     def _begin(self, claim: Claim) -> None:
-        run = _Run(claim, self._store, self._relay)
+        run = InHand(claim, self._store, self._relay)
         self._runs[claim.job.id] = run
         label = claim.job.name or claim.job.id
         run.label = label if label not in self._by_name else f"{label} [{claim.job.number}]"
@@ -217,7 +193,7 @@ class Worker:
         run.task = asyncio.create_task(self._carry(run))
         run.task.add_done_callback(lambda _task: self._ended(run))
 
-    def _ended(self, run: _Run) -> None:
+    def _ended(self, run: InHand) -> None:
         self._runs.pop(run.claim.job.id, None)
         self._by_name.pop(run.label, None)
         self.progress.pop(run.claim.job.id, None)
@@ -243,10 +219,10 @@ class Worker:
                 continue
             for job in renewal.lost:
                 if job in self._runs and self._runs[job].claim.fence == held[job]:
-                    self._runs[job].call_off(_Stop.LOST)
+                    self._runs[job].call_off(Stop.LOST)
             for job in renewal.cancelled:
                 if job in self._runs:
-                    self._runs[job].call_off(_Stop.CANCEL)
+                    self._runs[job].call_off(Stop.CANCEL)
 
     def _heard(self, event: events.Event) -> None:
         job_id = self._by_name.get(getattr(event, "job", ""))
@@ -271,21 +247,21 @@ class Worker:
 
     # Making them ------------------------------------------------------------------------
 
-    async def _carry(self, run: _Run) -> None:
+    async def _carry(self, run: InHand) -> None:
         claim = run.claim
         if self._relay is not None:
             self._relay.began(claim.job)
         if claim.job.cancel:
-            run.why = _Stop.CANCEL
+            run.why = Stop.CANCEL
         folder = self._blobs.staging() / f"{safe_name(claim.job.id, 60)}-{claim.fence}"
         try:
             await self._to_its_end(run, folder)
         except LeaseLostError as error:
             log.warning("%s: %s", run.label, error)
         finally:
-            await asyncio.to_thread(_clear, folder)
+            await asyncio.to_thread(clear, folder)
 
-    async def _to_its_end(self, run: _Run, folder: Path) -> None:
+    async def _to_its_end(self, run: InHand, folder: Path) -> None:
         began = ambient.now()
         try:
             plan = plan_of(run.claim.payload, run.label)
@@ -310,7 +286,7 @@ class Worker:
             log.exception("%s: a bug in Holdfast", run.label)
             await self._settle(run, JobState.FAILED, *_refused("bug", error))
 
-    async def _deliver(self, run: _Run, plan: Plan, result: RunResult) -> None:
+    async def _deliver(self, run: InHand, plan: Plan, result: RunResult) -> None:
         run.settling = True
         outcome, files, summary = account.delivered(result)
         await asyncio.to_thread(self._adopt, result.files)
@@ -318,9 +294,9 @@ class Worker:
         if plan.export is not None:
             await self._export(run.claim.job)
 
-    async def _make(self, run: _Run, plan: Plan, folder: Path) -> RunResult:
+    async def _make(self, run: InHand, plan: Plan, folder: Path) -> RunResult:
         job = run.claim.job
-        if run.why is _Stop.CANCEL:
+        if run.why is Stop.CANCEL:
             await self._take_back(run)
             raise asyncio.CancelledError
         deadline = None if job.deadline is None else max(0.05, job.deadline - ambient.wall())
@@ -359,7 +335,7 @@ class Worker:
 
     async def _settle(
         self,
-        run: _Run,
+        run: InHand,
         end: JobState,
         outcome: dict[str, Any],
         files: list[NewFile] | tuple[()],
@@ -367,7 +343,7 @@ class Worker:
     ) -> None:
         job = run.claim.job
         run.settling = True
-        ended, final = await _until_it_works(
+        ended, final = await until_it_works(
             run.label,
             lambda: asyncio.wrap_future(
                 self._store.settle(
@@ -388,14 +364,14 @@ class Worker:
             with contextlib.suppress(StoreUnavailableError):
                 _forget(self._store.record(job.id, "not_exported", {"words": str(error)}))
 
-    async def _called_off(self, run: _Run) -> None:
-        if run.why is _Stop.CANCEL:
+    async def _called_off(self, run: InHand) -> None:
+        if run.why is Stop.CANCEL:
             outcome = {"status": "cancelled", "attempts": []}
             await self._settle(run, JobState.CANCELLED, outcome, (), "cancelled while it ran")
-        elif run.why is _Stop.LEAVE:
+        elif run.why is Stop.LEAVE:
             await self._release(run, "its worker stopped")
 
-    async def _take_back(self, run: _Run) -> None:
+    async def _take_back(self, run: InHand) -> None:
         """Withdraw what earlier workers left of a job whose end was asked for."""
         entries = [
             Entry(each.server, each.prompt_id, each.token, each.client_id, changed=True)
@@ -403,13 +379,13 @@ class Worker:
         ]
         await self._comfy.take_back(entries, run.label)
 
-    async def _give_back(self, run: _Run, why: str) -> None:
+    async def _give_back(self, run: InHand, why: str) -> None:
         log.warning("%s goes back into the queue: %s", run.label, why)
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(PAUSE_SECONDS)
         await self._release(run, why)
 
-    async def _release(self, run: _Run, why: str) -> None:
+    async def _release(self, run: InHand, why: str) -> None:
         with contextlib.suppress(LeaseLostError, StoreUnavailableError):
             await asyncio.wrap_future(
                 self._store.release(run.claim.job.id, run.claim.fence, why[:500])
@@ -427,75 +403,9 @@ class Worker:
         return shutil.disk_usage(self._blobs.folder).free < 1_000_000
 
 
-class _Run:
-    """One job in a worker's hands; its `Diary`."""
-
-    def __init__(self, claim: Claim, store: JobStore, relay: Relay | None) -> None:
-        self.claim = claim
-        self.label = ""
-        self.why = _Stop.NOT
-        self.settling = False
-        """Its end is being written: nothing calls it off any more."""
-        self.task: asyncio.Task[None]
-        self._store = store
-        self._relay = relay
-
-    @property
-    def staying(self) -> bool:
-        """What runs stays on its server, unless somebody asked for the job's end."""
-        return self.why in (_Stop.LEAVE, _Stop.LOST)
-
-    async def submitting(self, entry: Entry) -> None:
-        """Keep what is about to be sent."""
-        sent = Submitted(entry.server, entry.prompt_id, entry.token, entry.client_id, entry.changed)
-        await asyncio.wrap_future(
-            self._store.note_submission(self.claim.job.id, self.claim.fence, sent)
-        )
-
-    def heard(self, server: str, frame: str | bytes) -> None:
-        """Pass it on."""
-        if self._relay is not None:
-            self._relay.frame(self.claim.job, server, frame)
-
-    def call_off(self, why: _Stop) -> None:
-        """End the run; the first reason counts."""
-        if self.why is _Stop.NOT and not self.settling and not self.task.done():
-            self.why = why
-            self.task.cancel()
-
-
 def _refused(kind: str, error: Exception) -> tuple[dict[str, Any], tuple[()], str]:
     outcome, summary = account.refused(kind, str(error))
     return outcome, (), summary
-
-
-async def _until_it_works(
-    label: str, ask: Callable[[], Awaitable[T]], *, give_up: Callable[[], bool]
-) -> T:
-    """Ask the store again while it is in trouble: what is to be written is worth waiting for."""
-    pause = 0.2
-    while True:
-        try:
-            return await ask()
-        except StoreUnavailableError as error:
-            if give_up():
-                raise
-            log.warning("%s: how it ended cannot be written yet: %s", label, error)
-            await asyncio.sleep(pause)
-            pause = min(5.0, pause * 2)
-
-
-def _clear(folder: Path) -> None:
-    """Remove a job's folder, and those that killed workers left of the same job."""
-    stem = folder.name.rpartition("-")[0]
-    for each in folder.parent.glob(f"{stem}-*"):
-        if each == folder or _fence(each) < _fence(folder):
-            shutil.rmtree(each, ignore_errors=True)
-
-
-def _fence(folder: Path) -> int:
-    number = folder.name.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
 
 
 def _forget(future: Any) -> None:
