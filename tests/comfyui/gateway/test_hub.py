@@ -245,9 +245,7 @@ async def test_who_does_not_read_is_cut_off_and_delays_nobody():
 async def test_two_hundred_sockets_each_hear_of_their_own_job():
     hub = Hub()
     async with serving(hub) as port, contextlib.AsyncExitStack() as stack:
-        sockets = [
-            await stack.enter_async_context(client(port, f"c{n}")) for n in range(200)
-        ]
+        sockets = [await stack.enter_async_context(client(port, f"c{n}")) for n in range(200)]
         for number in range(200):
             job = Job(f"p{number}", client_id=f"c{number}")
             hub.began(job)
