@@ -216,7 +216,7 @@ async def test_a_job_cancelled_while_it_waited_changes_the_queue_only():
 
 
 async def test_who_does_not_read_is_cut_off_and_delays_nobody():
-    hub = Hub(outbox=OutboxLimits(seconds=0.5))
+    hub = Hub(outbox=OutboxLimits(seconds=0.5, size=100_000_000))
     big = json.dumps({"type": "custom", "data": {"x": "y" * 400_000}})
     async with serving(hub) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
@@ -229,7 +229,7 @@ async def test_who_does_not_read_is_cut_off_and_delays_nobody():
         reader._transport.pause_reading()
         async with client(port, "c") as socket:
             await hear(socket)
-            for _ in range(40):
+            for _ in range(80):
                 hub.frame(Job("slow", client_id="slow"), "http://a", big)
             sent = time.monotonic()
             hub.began(Job("mine"))
@@ -259,3 +259,35 @@ async def test_two_hundred_sockets_each_hear_of_their_own_job():
                 if said["type"] == "executing":
                     break
             assert ids == {f"p{number}"}
+
+
+async def test_who_is_cut_off_is_told_why_if_it_reads_again_in_time():
+    hub = Hub(outbox=OutboxLimits(seconds=0.3, size=100_000_000))
+    big = json.dumps({"type": "custom", "data": {"x": "y" * 400_000}})
+    async with serving(hub) as port, client(port, "slow") as socket:
+        await hear(socket)
+        transport = socket._conn.transport
+        transport.pause_reading()
+        for _ in range(80):
+            hub.frame(Job("slow", client_id="slow"), "http://a", big)
+        await _wait(lambda: hub.sockets == 0)
+        transport.resume_reading()
+        await hear(socket, 1)
+        assert socket.close_code == 1008
+
+
+async def test_who_has_too_much_waiting_is_cut_off_and_finds_the_end_of_its_job_later():
+    hub = Hub(outbox=OutboxLimits(size=1_000_000))
+    big = json.dumps({"type": "custom", "data": {"x": "y" * 400_000}})
+    job = Job("mine")
+    async with serving(hub) as port:
+        async with client(port, "c") as socket:
+            await hear(socket)
+            for _ in range(10):
+                hub.frame(job, "http://a", big)
+            hub.ended(job, DELIVERED)
+            await hear(socket, 1)
+            assert socket.close_code == 1013
+        await _wait(lambda: hub.sockets == 0)
+        async with client(port, "c") as socket:
+            assert types(await hear(socket))[-2:] == ["execution_success", "executing"]
