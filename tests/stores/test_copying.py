@@ -62,7 +62,7 @@ def test_a_target_with_something_in_it_is_refused_and_left_as_it_was(source, url
 
 
 def test_a_copy_that_fails_leaves_nothing_behind(source, url, monkeypatch):
-    real, calls = copying._copy_table, []
+    real, calls = copying.copy_table, []
 
     def fail(*arguments):
         calls.append(arguments)
@@ -71,7 +71,7 @@ def test_a_copy_that_fails_leaves_nothing_behind(source, url, monkeypatch):
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(copying, "_copy_table", fail)
+        patch.setattr(copying, "copy_table", fail)
         with pytest.raises(HistoryUnavailableError, match="was not copied to"):
             copy(source, url)
     assert copy(source, url)["error_event"] == 41

@@ -12,6 +12,9 @@ from typing import Any
 import click
 
 from holdfast.apps.cli_errors import config, errors
+from holdfast.apps.cli_jobs import jobs, submit, work
+from holdfast.apps.cli_keys import keys
+from holdfast.apps.cli_serve import serve
 from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit
 from holdfast.errors import BadInputError
@@ -53,8 +56,42 @@ def cli() -> None:
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("workflows", nargs=-1, required=True, metavar="WORKFLOW.json...")
+@click.argument("workflows", nargs=-1, metavar="WORKFLOW.json...")
 @_SERVER
+@click.option(
+    "--jobs",
+    "sweep",
+    default=None,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of runs, one a line: JSONL or CSV, with inputs as keys. Kept on disk.",
+)
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep the jobs on disk, so that --resume can go on after a crash.",
+)
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Keep the jobs on disk, run them in the background, and return at once.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with what an earlier run with kept jobs has left; what still runs is joined.",
+)
+@click.option(
+    "--data",
+    default=None,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for jobs that are kept.  [default: .holdfast in --output]",
+)
+@click.option(
+    "--store",
+    default=None,
+    metavar="URL",
+    help="Where kept jobs are: a path, or postgresql://...  [default: jobs.db in --data]",
+)
 @click.option(
     "--set",
     "settings",
@@ -206,6 +243,12 @@ def run(
     restart_commands: tuple[str, ...],
     restart_units: tuple[str, ...],
     restart_containers: tuple[str, ...],
+    sweep: Path | None,
+    keep: bool,
+    detach: bool,
+    resume: bool,
+    data: Path | None,
+    store: str | None,
 ) -> None:
     """Run workflows, in either format, on the servers and bring the files home."""
     from holdfast.apps.page_format import Loader
@@ -213,6 +256,50 @@ def run(
     from holdfast.apps.run_options import read_allowed, read_models, read_restarts
 
     loader = Loader(servers, wait=wait)
+    allowed = read_allowed(
+        fallbacks=fallbacks,
+        simpler=[loader.load(path) for path in simpler],
+        reseeds=reseed,
+        correct=correct,
+    )
+    supplies = read_models(servers, models_folder, model_lists, model_sources)
+    restarts = read_restarts(restart_commands, restart_units, restart_containers)
+    if sweep is not None or keep or detach or resume:
+        from holdfast.apps.batch import Wishes
+        from holdfast.apps.durable_run import Keeping, run_kept
+
+        if offline is not None:
+            raise BadInputError("--offline is for jobs that are not kept: leave it out")
+        sys.exit(
+            run_kept(
+                Wishes(
+                    workflows,
+                    settings,
+                    count,
+                    sweep,
+                    output,
+                    deadline=deadline,
+                    strict=strict,
+                    load=loader.load,
+                ),
+                Keeping(
+                    data or output / ".holdfast",
+                    store,
+                    detach=detach,
+                    resume=resume,
+                    again=_again(),
+                ),
+                servers,
+                as_json=as_json,
+                idle=idle,
+                wait=wait,
+                allowed=allowed,
+                models=supplies,
+                restarts=restarts,
+            )
+        )
+    if not workflows:
+        raise BadInputError("no workflow is given; name one, or go on with --resume")
     order = Order.read(workflows, settings, count, output, loader.load)
     sys.exit(
         carry_out(
@@ -223,18 +310,37 @@ def run(
             deadline=deadline,
             reach=reach,
             wait=wait,
-            allowed=read_allowed(
-                fallbacks=fallbacks,
-                simpler=[loader.load(path) for path in simpler],
-                reseeds=reseed,
-                correct=correct,
-            ),
+            allowed=allowed,
             strict=strict,
-            models=read_models(servers, models_folder, model_lists, model_sources),
+            models=supplies,
             offline=offline,
-            restarts=read_restarts(restart_commands, restart_units, restart_containers),
+            restarts=restarts,
         )
     )
+
+
+_ACCEPTED = frozenset(
+    {"workflows", "sweep", "keep", "detach", "resume", "settings", "count", "deadline", "strict"}
+)
+"""What is in the jobs themselves once they are accepted."""
+
+
+def _again() -> list[str]:
+    """The command line that goes on with what this one has accepted."""
+    context = click.get_current_context()
+    arguments = ["run", "--resume"]
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if name in _ACCEPTED or not given or not isinstance(option, click.Option):
+            continue
+        value = context.params[name]
+        if option.is_flag:
+            arguments.append(option.opts[0])
+        else:
+            for each in value if option.multiple else (value,):
+                arguments += [option.opts[0], str(each)]
+    return arguments
 
 
 @cli.command(epilog=EPILOG)
@@ -332,6 +438,11 @@ def demo(output: Path, seed: int) -> None:
     sys.exit(show(output, seed=seed))
 
 
+cli.add_command(submit)
+cli.add_command(jobs)
+cli.add_command(work)
+cli.add_command(serve)
+cli.add_command(keys)
 cli.add_command(errors)
 cli.add_command(config)
 cli.add_command(workflow)

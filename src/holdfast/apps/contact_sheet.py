@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -15,30 +17,41 @@ PAPER = (24, 26, 32)
 DIM = (150, 155, 170)
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One picture of a sheet."""
+
+    label: str
+    words: str
+    path: Path
+
+
 def contact_sheet(account: Account, path: Path, columns: int = 6) -> Path | None:
-    """Draw the sheet as a PNG; None if there is nothing to show."""
-    shown = [
-        (job, result, file)
-        for job, result in sorted(account.delivered.items())
-        for file in result.images[:1]
-    ]
-    if not shown:
-        return None
+    """Draw the sheet of a run as a PNG; None if there is nothing to show."""
+    cells = []
+    for job, result in sorted(account.delivered.items()):
+        for file in result.images[:1]:
+            tries = len(result.attempts)
+            port = result.server.rpartition(":")[2]
+            words = f"server :{port}, " + ("1 attempt" if tries == 1 else f"{tries} attempts")
+            cells.append(Cell(job, words, file.path or _no_path(file.filename)))
+    return draw_sheet(cells, path, columns) if cells else None
+
+
+def draw_sheet(cells: Sequence[Cell], path: Path, columns: int = 6) -> Path:
+    """Draw pictures with what is to be said of each as a PNG."""
     width, height = CELL
-    rows = -(-len(shown) // columns)
+    rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, (job, result, file) in enumerate(shown):
+    for index, cell in enumerate(cells):
         left, top = index % columns * width, index // columns * height
-        with Image.open(file.path or _no_path(file.filename)) as picture:
+        with Image.open(cell.path) as picture:
             thumb = picture.convert("RGB")
         thumb.thumbnail((width - 12, height - LABEL - 10))
         sheet.paste(thumb, (left + (width - thumb.width) // 2, top + 6))
-        tries = len(result.attempts)
-        port = result.server.rpartition(":")[2]
-        draw.text((left + 8, top + height - LABEL), job, fill=INK)
-        words = f"server :{port}, " + ("1 attempt" if tries == 1 else f"{tries} attempts")
-        draw.text((left + 8, top + height - LABEL + 15), words, fill=DIM)
+        draw.text((left + 8, top + height - LABEL), cell.label, fill=INK)
+        draw.text((left + 8, top + height - LABEL + 15), cell.words, fill=DIM)
     sheet.save(path)
     return path
 

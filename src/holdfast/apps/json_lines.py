@@ -14,7 +14,7 @@ from holdfast.comfyui import Failure, RunResult, events
 from holdfast.text import printable
 
 if TYPE_CHECKING:
-    from holdfast.apps.run import Order
+    from holdfast.apps.screen import Asked
 
 
 class JsonLines:
@@ -45,7 +45,7 @@ class JsonLines:
         self._print({"event": "warning", "text": text})
         error_line(text)
 
-    def account(self, account: Account, order: Order) -> None:
+    def account(self, account: Account, order: Asked) -> None:
         """Print the summary, the last line."""
         self._print(
             {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,12 +17,22 @@ from rich.text import Text
 
 from holdfast.apps.account import Account
 from holdfast.apps.json_lines import JsonLines, error_line
+from holdfast.apps.spans import duration
 from holdfast.comfyui import events
 from holdfast.comfyui.failures import node_name
 from holdfast.text import printable
 
-if TYPE_CHECKING:
-    from holdfast.apps.run import Order
+
+class Asked(Protocol):
+    """What was to be run, and where it goes."""
+
+    @property
+    def total(self) -> int:
+        """How many jobs there are."""
+
+    @property
+    def output(self) -> Path:
+        """The folder for their files."""
 
 
 class Screen(Protocol):
@@ -39,7 +50,7 @@ class Screen(Protocol):
     def warn(self, text: str) -> None:
         """Tell a problem, on standard error."""
 
-    def account(self, account: Account, order: Order) -> None:
+    def account(self, account: Account, order: Asked) -> None:
         """Tell how it all ended."""
 
 
@@ -94,7 +105,7 @@ class PlainLines:
         """Tell a problem, on standard error."""
         error_line(text)
 
-    def account(self, account: Account, order: Order) -> None:
+    def account(self, account: Account, order: Asked) -> None:
         """Tell how it all ended."""
         print_account(self._console, account, order.total, str(order.output))
 
@@ -155,7 +166,7 @@ class LiveScreen(PlainLines):
         finished = self._done + self._failed
         rate = finished / max(1e-6, time.monotonic() - self._began)
         left = (self._total - finished) / rate if finished else None
-        estimate = f", about {_duration(left)} left" if left else ""
+        estimate = f", about {duration(left)} left" if left else ""
         failed = f", {self._failed} failed" if self._failed else ""
         total = Table.grid(padding=(0, 1))
         total.add_row(
@@ -282,11 +293,3 @@ def _mended_lines(account: Account) -> Iterator[tuple[str, str]]:
         result = account.delivered[job]
         yield f"      -> delivered by {result.server}", "dim"
         yield from ((f"      note: {note}", "dim") for note in result.notes)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from holdfast.comfyui import events, messages, outputs
 from holdfast.comfyui.canary import submission_body
 from holdfast.comfyui.delivery import AttemptError, bring_home
+from holdfast.comfyui.diary import Entry
 from holdfast.comfyui.ear import Closed, Ear
 from holdfast.comfyui.failures import Failure, FailureKind, NodeFault, from_fault, node_name
 from holdfast.comfyui.job import Job
@@ -67,7 +69,9 @@ class AttemptRun:
         self._patience = patience
         self._emit = emit
         self._previews = previews
-        self._ear = Ear(self._server, previews=previews)
+        self.outputs: Mapping[str, Any] = {}
+        """What the nodes showed, as the server's history lists it."""
+        self._ear = Ear(self._server, previews=previews, tap=self._tap())
         self._left = place.leftover_of(job.key)
         self._ours = (
             Submission(job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex)
@@ -91,6 +95,7 @@ class AttemptRun:
             async with self._ear:
                 verdict = await self._submit_and_watch(remedy)
                 entry = self._settle(verdict)
+                self.outputs = entry.outputs
                 return await bring_home(self._server, self.job, entry, self._blocked)
         except ServerCallError as error:
             await self._take_back()
@@ -106,10 +111,24 @@ class AttemptRun:
         if watch is None:
             graph = await self._prepare(remedy)
             await self._ear.open(self._ours.client_id)
+            await self._note_down()
             watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, ambient.now())
             self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number))
             await self._submit(graph, watch)
         return await self._watch(watch)
+
+    async def _note_down(self) -> None:
+        if self.job.diary is not None:
+            ours, address = self._ours, self._server.address.url
+            await self.job.diary.submitting(
+                Entry(address, ours.prompt_id, ours.token, ours.client_id, self.job.changed)
+            )
+
+    def _tap(self) -> Callable[[str | bytes], None] | None:
+        diary, name = self.job.diary, self.place.name
+        if diary is None or not self.job.listens:
+            return None
+        return lambda frame: diary.heard(name, frame)
 
     async def _join(self) -> Watch | None:
         """Find an earlier submission of this job that may still be here, instead of a second."""
@@ -171,7 +190,8 @@ class AttemptRun:
         try:
             # A busy server may take its time over a large graph; a short patience is kept to.
             seconds = min(max(30.0, self._server.call_seconds), self._patience.unanswered)
-            answer = await self._server.submit(submission_body(graph, self._ours), seconds=seconds)
+            body = submission_body(graph, self._ours, self.job.extra_data, self.job.targets)
+            answer = await self._server.submit(body, seconds=seconds)
         except (RefusedError, NoRouteError, NotComfyUIAnswerError):
             self._may_be_there = False
             raise
@@ -321,6 +341,8 @@ class AttemptRun:
     async def _take_back(self) -> None:
         if not self._may_be_there:
             return
+        if self.job.diary is not None and self.job.diary.staying and _is_cancelled():
+            return
         # Noted first: a cancellation may come while it is being taken back.
         joins = 0 if self._left is None else self._left.joins + 1
         left = Leftover(self.job.key, self.job.name, self._ours, joins, interrupted=True)
@@ -331,6 +353,11 @@ class AttemptRun:
         if became is not Withdrawal.ABSENT:
             job, server, prompt_id = self.job.name, self.place.name, self._ours.prompt_id
             self._emit(events.Withdrawn(job, server, prompt_id, became.value, became.clean))
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _call_failure(error: ServerCallError, place: Place) -> Failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping, Sequence
 
 from holdfast.comfyui.replies import TOKEN_KEY, Ending
 from holdfast.comfyui.server import Server
@@ -23,13 +24,20 @@ GRAPH = {
 }
 
 
-def submission_body(graph: object, ours: Submission) -> dict[str, object]:
+def submission_body(
+    graph: object,
+    ours: Submission,
+    extra_data: Mapping[str, object] | None = None,
+    targets: Sequence[str] = (),
+) -> dict[str, object]:
     """The body of a `/prompt` call that can be found again whatever becomes of its answer."""
+    wanted = {"partial_execution_targets": list(targets)} if targets else {}
     return {
+        **wanted,
         "prompt": graph,
         "prompt_id": ours.prompt_id,
         "client_id": ours.client_id,
-        "extra_data": {TOKEN_KEY: {"token": ours.token}},
+        "extra_data": {**(extra_data or {}), TOKEN_KEY: {"token": ours.token}},
     }
 
 

@@ -196,6 +196,12 @@ class Catalog(Mapping[str, NodeClass]):
         return [folded[each] for each in close]
 
     @cached_property
+    def produced(self) -> frozenset[str]:
+        """The types that some class makes."""
+        outputs = (each for cls in self.values() for each in cls.outputs)
+        return frozenset(part for each in outputs for part in _parts(each)) - {ANY}
+
+    @cached_property
     def _folded(self) -> dict[str, str]:
         return {name.lower(): name for name in self._classes}
 

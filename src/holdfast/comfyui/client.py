@@ -12,7 +12,8 @@ import asyncio
 import logging
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +23,7 @@ import aiohttp
 from holdfast.comfyui import events
 from holdfast.comfyui.address import Address
 from holdfast.comfyui.allowed import Allowed
+from holdfast.comfyui.diary import Diary, Entry
 from holdfast.comfyui.failures import ComfyUIError, PoisonedJobError
 from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.hedging import Escort, Paid
@@ -29,7 +31,8 @@ from holdfast.comfyui.job import Job
 from holdfast.comfyui.knowledge import Knowledge
 from holdfast.comfyui.outliers import Ejection
 from holdfast.comfyui.outputs import prepare_folder, safe_name
-from holdfast.comfyui.plan import Limits
+from holdfast.comfyui.plan import Again, Limits
+from holdfast.comfyui.rejoin import find_again
 from holdfast.comfyui.repair import Repair
 from holdfast.comfyui.restart_watch import RestartLimits
 from holdfast.comfyui.restarts import Restarter, RestartHook
@@ -41,6 +44,7 @@ from holdfast.comfyui.verdict import Patience
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
+from holdfast.policies.breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from holdfast.comfyui.models import ModelManager
@@ -181,6 +185,33 @@ class ComfyUI:
         """The servers, for calls of your own."""
         return [place.server for place in self._ready()[0].places]
 
+    @property
+    def capacity(self) -> int:
+        """How many jobs of ours the servers may have at a time, all together."""
+        return sum(place.capacity for place in self._ready()[0].places)
+
+    @property
+    def breakers(self) -> dict[str, CircuitBreaker]:
+        """The servers' circuit breakers, by the servers' names."""
+        return {place.name: place.breaker for place in self._ready()[0].places}
+
+    async def take_back(self, entries: Sequence[Entry], name: str = "") -> None:
+        """Take back from the servers what a diary holds of a job that is wanted no more."""
+        fleet, session = self._ready()
+        await find_again(
+            [replace(each, changed=True) for each in entries],
+            fleet.places,
+            lambda address: self._server(address, session),
+            job_key="",
+            job_name=name,
+            seconds=self._call_seconds,
+        )
+
+    def listen(self, listener: Callable[[events.Event], None]) -> Callable[[], None]:
+        """Have a function called with every event from now on; what comes back ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
     def status(self) -> tuple[ServerStatus, ...]:
         """How each server stands, in the order they were given and added."""
         fleet, _session = self._ready()
@@ -221,6 +252,11 @@ class ComfyUI:
         allowed: Allowed | None = None,
         strict: bool = False,
         hedge: float | None = None,
+        diary: Diary | None = None,
+        earlier: Sequence[Entry] = (),
+        extra_data: Mapping[str, Any] | None = None,
+        targets: Sequence[str] = (),
+        temps: bool = False,
     ) -> RunResult:
         """Make what the workflow makes, whatever the servers do.
 
@@ -235,6 +271,13 @@ class ComfyUI:
             allowed: what may be changed in the workflow; None: as given to the constructor.
             strict: change nothing but what keeps the result.
             hedge: as for the constructor, whose setting None stands for; `math.inf` for never.
+            diary: told of each submission before it is sent, so that a run that is killed can
+                be found again.
+            earlier: what such a diary holds of this job: what of it still runs, or has ended, is
+                joined instead of being run again.
+            extra_data: what the servers are to keep with the job, and to write into its files.
+            targets: the output nodes that are wanted; all if empty.
+            temps: bring pictures home too that are only shown, not saved.
 
         Returns:
             The files, all of them fetched and checked, with every attempt it took.
@@ -259,7 +302,12 @@ class ComfyUI:
             await self._folder(output_dir),
             safe_name(label),
             await asyncio.to_thread(_uploads, workflow, files or {}),
+            extra_data=dict(extra_data or {}),
+            targets=tuple(targets),
+            temps=temps,
+            diary=diary,
         )
+        step = await self._back_to(job, earlier) if earlier else None
         escort = Escort(
             job,
             fleet,
@@ -279,6 +327,7 @@ class ComfyUI:
             emit=self._emit,
             previews=self._previews,
             deadline=deadline,
+            step=step,
         )
         self._emit(events.JobStarted(job.name))
         try:
@@ -296,6 +345,22 @@ class ComfyUI:
         return self._knowledge.quarantine.release(workflow.graph)
 
     # Preparing --------------------------------------------------------------------------
+
+    async def _back_to(self, job: Job, earlier: Sequence[Entry]) -> Again | None:
+        """Begin where an earlier process left a submission, if it is still there."""
+        fleet, session = self._ready()
+        name = await find_again(
+            earlier,
+            fleet.places,
+            lambda address: self._server(address, session),
+            job_key=job.key,
+            job_name=job.name,
+            seconds=self._patience.unanswered,
+        )
+        if name is None:
+            return None
+        others = frozenset(fleet.names) - {name}
+        return Again("found again", avoid=others, wait=self._patience.queued, prefer=name)
 
     async def _folder(self, given: str | Path | None) -> Path | None:
         chosen = self._output_dir if given is None else given

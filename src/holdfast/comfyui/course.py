@@ -9,8 +9,9 @@ job comes between and wipes its cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from holdfast.comfyui import events
 from holdfast.comfyui.attempt import AttemptRun
@@ -48,6 +49,7 @@ class Course:
         emit: Callable[[events.Event], None],
         previews: bool,
         deadline: float | None,
+        step: Again | None = None,
     ) -> None:
         self.job = job
         self.attempts: list[Attempt] = []
@@ -62,7 +64,8 @@ class Course:
         self._turn = turn
         self._failures: list[Failure] = []
         self._notes: list[str] = []
-        self._step = Again("first attempt")
+        self._step = step or Again("first attempt")
+        self._outputs: Mapping[str, Any] = {}
         self._place: Place | None = None
         self._kept: RunResult | None = None
         """A delivery with a suspect picture: what is left if nothing better comes."""
@@ -148,6 +151,7 @@ class Course:
         except AttemptError as error:
             failure = error.failure
         else:
+            self._outputs = run.outputs
             if (found := self._suspicion(place, files)) is None:
                 return files
             begun = frozenset(run.begun)
@@ -174,6 +178,7 @@ class Course:
             0.0,
             degradations=self._repair.form.losses,
             notes=tuple(self._notes),
+            outputs=self._outputs,
         )
 
     def _suspicion(self, place: Place, files: tuple[OutputFile, ...]) -> Failure | None:
@@ -251,6 +256,7 @@ class Course:
             ambient.now() - self._began,
             degradations=form.losses,
             notes=tuple(dict.fromkeys((*self._notes, *self._repair.notes))),
+            outputs=self._outputs,
         )
 
     def _most_telling(self, last: Failure) -> Failure:

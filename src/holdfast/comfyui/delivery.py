@@ -75,6 +75,8 @@ def _expected(
     shown = [ref for ref in entry.files if ref.type == "temp"]
     missing = [node for node in saving if node not in {ref.node_id for ref in entry.files}]
     if not missing and (kept or shown or (entry.nodes_with_output and not entry.files)):
+        if job.temps:
+            return kept + shown
         return kept or shown  # a workflow may be made to show text alone
     node = missing[0] if missing else None
     words = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,7 +27,14 @@ class Closed:
 class Ear:
     """Hears one client id. Open it with `open`, again after the socket was lost."""
 
-    def __init__(self, server: Server, *, previews: bool) -> None:
+    def __init__(
+        self,
+        server: Server,
+        *,
+        previews: bool,
+        tap: Callable[[str | bytes], None] | None = None,
+    ) -> None:
+        self._tap = tap
         self._server = server
         self._previews = previews
         self._inbox: asyncio.Queue[messages.Message | Closed] = asyncio.Queue()
@@ -76,6 +84,8 @@ class Ear:
     ) -> None:
         try:
             async for frame in socket:
+                if self._tap is not None and isinstance(frame.data, str | bytes):
+                    self._tap(frame.data)
                 if frame.type is aiohttp.WSMsgType.TEXT:
                     inbox.put_nowait(messages.parse_text(frame.data))
                 elif frame.type is aiohttp.WSMsgType.BINARY and self._previews:

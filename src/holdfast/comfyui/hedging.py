@@ -25,7 +25,7 @@ from holdfast.comfyui.fleet import Fleet
 from holdfast.comfyui.job import Job
 from holdfast.comfyui.needs import needs_of
 from holdfast.comfyui.place import Errand, Lease, Place
-from holdfast.comfyui.plan import Limits, Remedy
+from holdfast.comfyui.plan import Again, Limits, Remedy
 from holdfast.comfyui.repair import Repair
 from holdfast.comfyui.result import Attempt, OutputFile, RunResult
 from holdfast.comfyui.server import Server, ServerCallError
@@ -90,6 +90,7 @@ class Escort:
         emit: told of everything.
         previews: whether pictures of work in progress are asked for.
         deadline: seconds for everything.
+        step: how to begin; None for anywhere.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Escort:
         emit: Callable[[events.Event], None],
         previews: bool,
         deadline: float | None,
+        step: Again | None = None,
     ) -> None:
         self._job = job
         self._fleet = fleet
@@ -118,6 +120,7 @@ class Escort:
         self._emit = emit
         self._previews = previews
         self._deadline = deadline
+        self._step = step
         self._errand = Errand(needs_of(job.workflow))
         self._before: tuple[Attempt, ...] = ()
         self._second: _Second | None = None
@@ -173,7 +176,9 @@ class Escort:
             emit=self._emit,
             previews=self._previews,
             deadline=left,
+            step=self._step,
         )
+        self._step = None
         self._main = asyncio.create_task(self._course.run())
 
     async def _something(self) -> None:
@@ -249,7 +254,8 @@ class Escort:
         if spare is None:
             return
         never = frozenset(self._fleet.names) - {spare.name}
-        job = replace(self._job, key=uuid.uuid4().hex)
+        # Who watches hears of one run, not of two at once.
+        job = replace(self._job, key=uuid.uuid4().hex, listens=False)
         errand = Errand(self._errand.needs, never, self._errand.changed)
         self._fleet.errands[job.key] = errand
         place: Place | Failure | None = None

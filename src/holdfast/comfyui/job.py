@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from holdfast.comfyui.diary import Diary
 from holdfast.comfyui.workflow import Workflow
 
 
@@ -29,6 +31,19 @@ class Job:
     None if it is made in one."""
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     """What this job is known by among ours; names, and even prompt ids, may come twice."""
+
+    changed: bool = False
+    """Whether the workflow is not the one that was given."""
+    extra_data: Mapping[str, Any] = field(default_factory=dict)
+    """What the server is to keep with the job, and to write into its pictures."""
+    targets: tuple[str, ...] = ()
+    """The output nodes that are wanted; all if empty."""
+    temps: bool = False
+    """Whether pictures that are only shown are brought home as well as those that are saved."""
+    diary: Diary | None = field(default=None, compare=False)
+    """Told of everything that is sent, before it is."""
+    listens: bool = True
+    """Whether the diary hears what comes over the socket."""
 
     def class_of(self, node_id: str) -> str | None:
         """The class of a node, None if the workflow has no such node."""

@@ -106,6 +106,7 @@ class Repair:
             uploads=uploads,
             workflow=self.form.workflow,
             # Another graph is another prompt: nothing of the former one may be taken for it.
+            changed=True,
             prompt_id=str(uuid.uuid4()) if len(self.form.parts) > 1 else self._job.prompt_id,
             key=f"{self._job.key}.{self._number}.{part}",
             before=dict(before) if len(self.form.parts) > 1 else None,

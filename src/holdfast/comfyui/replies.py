@@ -256,6 +256,8 @@ class HistoryEntry:
     fault: NodeFault | None = None
     cached: frozenset[str] = field(default_factory=frozenset)
     """Nodes whose results were taken from the server's cache."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """What each node showed, as the server lists it."""
 
 
 _FILES_LIMIT = 10_000
@@ -283,6 +285,7 @@ def parse_history(body: Any, prompt_id: str) -> HistoryEntry | None:
         frozenset(str(node) for node, shown in outputs.items() if shown),
         fault,
         frozenset(str(node) for node in cached) if isinstance(cached, list) else frozenset(),
+        outputs,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from holdfast.comfyui.failures import Failure
 
@@ -49,6 +51,12 @@ class OutputFile:
     """Why the picture may not be what was wanted, in words; empty if nothing speaks for it."""
     path: Path | None = None
     """Where it lies, if an output folder was given."""
+    list_name: str = "images"
+    """Under which key its node lists it: ``images``, ``gifs``, ``audio``, ..."""
+    subfolder: str = ""
+    """Where the server put it."""
+    kind: str = "output"
+    """``output`` if it was saved, ``temp`` if it was only shown."""
     data: bytes | None = field(default=None, repr=False)
     """The content, if no output folder was given."""
 
@@ -93,6 +101,8 @@ class RunResult:
     """What was changed in the workflow to get a result; empty if nothing."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing, such as a node that was made to run again."""
+    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What each node of the last run showed, texts included, as its server lists it."""
 
     @property
     def suspects(self) -> tuple[OutputFile, ...]:

@@ -48,7 +48,7 @@ def copy(source_url: str | os.PathLike[str], target_url: str | os.PathLike[str])
             if read.dialect.name == "postgresql":
                 read.execution_options(isolation_level="REPEATABLE READ")
             return {
-                table.name: _copy_table(read, write, table)
+                table.name: copy_table(read, write, table)
                 for table in tables.metadata.sorted_tables
             }
     except TROUBLES as error:
@@ -60,10 +60,16 @@ def copy(source_url: str | os.PathLike[str], target_url: str | os.PathLike[str])
             place.close()
 
 
-def _copy_table(read: Connection, write: Connection, table: sa.Table) -> int:
+def copy_table(read: Connection, write: Connection, table: sa.Table, what: str = "history") -> int:
+    """Copy one table into an empty one; how many rows.
+
+    Raises:
+        BadInputError: it is not empty.
+        HistoryUnavailableError: not all have arrived.
+    """
     if _count(write, table):
         raise BadInputError(
-            f"target_url must be an empty history, but its table {table.name} has rows"
+            f"target_url must be an empty {what}, but its table {table.name} has rows"
         )
     copied = 0
     keys = list(table.primary_key)

@@ -1,1 +1,1 @@
-"""A gateway that speaks ComfyUI's API, with a durable queue and many servers behind it."""
+"""A gateway that speaks ComfyUI's API and WebSocket, so that clients need not be changed."""

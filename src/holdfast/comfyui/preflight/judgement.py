@@ -62,7 +62,7 @@ class _Judgement:
         self._problems: list[Problem] = []
         self._guesses = Guesses()
         self._urls = {each.name: each.url for each in workflow.models_hinted if each.url}
-        self._linked_types = _produced_types(catalog)
+        self._linked_types = catalog.produced
 
     def report(self) -> Report:
         graph, catalog = self._graph, self._catalog
@@ -186,12 +186,6 @@ class _Judgement:
         return Problem(
             "dependency_cycle", Severity.ERROR, words, turned[0], name, at_submission=early
         )
-
-
-def _produced_types(catalog: Catalog) -> set[str]:
-    return {
-        part.strip() for cls in catalog.values() for each in cls.outputs for part in each.split(",")
-    } - {ANY}
 
 
 def _missing(place: Place) -> Problem:

@@ -1,0 +1,172 @@
+"""From workflows and a sweep file to jobs in the store: accepted all together, or none."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.apps.keeping import Kept
+from holdfast.apps.run import read_setting
+from holdfast.comfyui import Workflow
+from holdfast.comfyui.durable import new_job
+from holdfast.comfyui.sweeps import Row, read
+from holdfast.errors import BadInputError
+from holdfast.ports import ambient
+from holdfast.stores.jobs import NewJob, QueueFullError, StoredJob, StoreUnavailableError
+
+GROUP = 500
+"""Jobs that are accepted in one commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for on the command line."""
+
+    workflows: Sequence[str]
+    settings: Sequence[str] = ()
+    count: int = 1
+    sweep: Path | None = None
+    output: Path | None = None
+    """Where files are copied in the end; None leaves them in the store."""
+    priority: int = 0
+    deadline: float | None = None
+    """Seconds each job may take from now on."""
+    key: str = ""
+    strict: bool = False
+    load: Callable[[str], Workflow] = Workflow.load
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs that were accepted together."""
+
+    order: str
+    jobs: tuple[StoredJob, ...] = field(default_factory=tuple)
+
+
+def accept(kept: Kept, wishes: Wishes) -> Batch:
+    """Take in everything that was asked for; when this returns, it is on the disk.
+
+    Raises:
+        BadInputError: something is wrong; nothing was accepted.
+    """
+    order = (
+        f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(ambient.wall()))}-{secrets.token_hex(3)}"
+    )
+    jobs = list(_Placing(kept, wishes, order).jobs())
+    accepted: list[StoredJob] = []
+    try:
+        for start in range(0, len(jobs), GROUP):
+            accepted += kept.store.accept(jobs[start : start + GROUP]).result()
+    except (StoreUnavailableError, QueueFullError) as error:
+        for job in accepted:
+            kept.store.cancel(job.id)
+        raise BadInputError(f"{error}; nothing was accepted") from None
+    # With a key, jobs may be there already, and belong to the order they came with.
+    return Batch(accepted[0].order if accepted else order, tuple(accepted))
+
+
+class _Placing:
+    def __init__(self, kept: Kept, wishes: Wishes, order: str) -> None:
+        self._kept = kept
+        self._wishes = wishes
+        self._order = order
+        self._loaded: dict[str, Workflow] = {}
+        self._contents: dict[Path, str] = {}
+        self._taken: set[str] = set()
+
+    def jobs(self) -> Iterator[NewJob]:
+        wishes = self._wishes
+        inputs: dict[str, Any] = {}
+        files: dict[str, Path] = {}
+        for setting in wishes.settings:
+            key, value = read_setting(setting)
+            if isinstance(value, Path):
+                files[key] = value
+            else:
+                inputs[key] = value
+        rows: Iterator[Row | None] = iter([None])
+        if wishes.sweep is not None:
+            rows = iter(read(wishes.sweep))
+        for row in rows:
+            for path in self._paths(row):
+                yield from self._runs(path, row, inputs, files)
+
+    def _paths(self, row: Row | None) -> Sequence[str]:
+        if row is not None and row.workflow is not None:
+            return [str(row.workflow)]
+        if not self._wishes.workflows:
+            where = "" if row is None else f"{self._wishes.sweep}: line {row.line}: "
+            raise BadInputError(f"{where}no workflow is given: name one, or give it in the line")
+        return self._wishes.workflows
+
+    def _runs(
+        self, path: str, row: Row | None, inputs: Mapping[str, Any], files: Mapping[str, Path]
+    ) -> Iterator[NewJob]:
+        wishes = self._wishes
+        workflow = self._loaded.get(path)
+        if workflow is None:
+            workflow = self._loaded[path] = wishes.load(path)
+        given: dict[str, Any] = dict(inputs)
+        loaded: dict[str, Path] = dict(files)
+        if row is not None:
+            given |= row.inputs
+            loaded |= row.files
+        try:
+            workflow = workflow.with_inputs(given)
+            for key in loaded:
+                workflow.targets(key)
+        except BadInputError as error:
+            where = f"(in {path})"
+            if row is not None:
+                where = f"({wishes.sweep}: line {row.line}, for {path})"
+            raise BadInputError(f"{error} {where}") from None
+        count = wishes.count if row is None or row.count is None else row.count
+        name = self._free(row.name if row is not None and row.name else workflow.name)
+        for number in range(count):
+            label = name if count == 1 else f"{name}_{number + 1:0{max(3, len(str(count)))}d}"
+            job = new_job(
+                workflow.with_seeds_moved(number),
+                name=label,
+                files={key: self._content(file) for key, file in loaded.items()},
+                strict=wishes.strict,
+                export=None if wishes.output is None else wishes.output.resolve(),
+                order=self._order,
+                priority=wishes.priority if row is None or row.priority is None else row.priority,
+                deadline=self._due(row),
+            )
+            yield replace(job, key=self._key(row, number, count, label))
+
+    def _free(self, name: str) -> str:
+        free = next(
+            each
+            for each in itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+            if each not in self._taken
+        )
+        self._taken.add(free)
+        return free
+
+    def _content(self, path: Path) -> str:
+        if path not in self._contents:
+            try:
+                self._contents[path] = self._kept.blobs.put(path.read_bytes())
+            except OSError as error:
+                raise BadInputError(f"cannot read {str(path)!r}: {error.strerror}") from None
+        return self._contents[path]
+
+    def _due(self, row: Row | None) -> float | None:
+        if row is not None and row.due is not None:
+            return row.due
+        within = self._wishes.deadline if row is None or row.within is None else row.within
+        return None if within is None else ambient.wall() + within
+
+    def _key(self, row: Row | None, number: int, count: int, label: str) -> str:
+        own = row.key if row is not None and row.key else ""
+        if own:
+            return own if count == 1 else f"{own}/{number}"
+        return f"{self._wishes.key}/{label}" if self._wishes.key else ""

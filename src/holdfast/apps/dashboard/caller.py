@@ -1,0 +1,74 @@
+"""Who looks at a page, and what they may do there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from starlette.requests import HTTPConnection
+
+Audit = Callable[[str, str, str, bool], object]
+"""Told of an action: user, action, target, whether it was done."""
+
+
+class Scope(StrEnum):
+    """What a caller may be allowed to do here."""
+
+    READ = "view"
+    """See one's own jobs."""
+    SUBMIT = "cancel"
+    """Cancel, retry and rank one's own jobs."""
+    ADMIN = "admin"
+    """See and handle everybody's jobs, servers, breakers and levels."""
+
+
+class Caller(Protocol):
+    """Who was let through, as the gateway leaves it in ``request.state.caller``."""
+
+    @property
+    def user(self) -> str:
+        """Whose jobs are their own."""
+        ...
+
+    def can(self, scope: str, /) -> bool:
+        """Whether they may do what the scope names; asked anew at every action."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A caller as the pages ask it."""
+
+    caller: Caller | None = None
+    """None where nobody is asked for a key: then everything is allowed."""
+
+    def can(self, scope: Scope) -> bool:
+        """Whether this visitor may do that now."""
+        caller = self.caller
+        if caller is None:
+            return True
+        return bool(caller.can(scope.value)) or (
+            scope is not Scope.ADMIN and bool(caller.can(Scope.ADMIN.value))
+        )
+
+    @property
+    def name(self) -> str:
+        """How to call them in the audit log."""
+        return "" if self.caller is None else str(self.caller.user)
+
+    @property
+    def only(self) -> str | None:
+        """The one user whose jobs they may see; None if they may see everybody's."""
+        return None if self.can(Scope.ADMIN) else self.name
+
+    def why_not(self, scope: Scope) -> str:
+        """Why an action is not theirs; empty if it is."""
+        return "" if self.can(scope) else f"Your key has not the scope “{scope.value}”"
+
+
+def visitor_of(connection: HTTPConnection) -> Visitor:
+    """Who asks."""
+    caller: Any = getattr(connection.state, "caller", None)
+    return Visitor(caller)

@@ -1,0 +1,50 @@
+"""Where `holdfast` keeps jobs on disk: one folder with the store and the files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import BadInputError
+from holdfast.stores.blobs import BlobStore
+from holdfast.stores.jobs import JobStore, StoreUnavailableError
+
+DATA = "holdfast-data"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An opened store, with the files beside it."""
+
+    store: JobStore
+    blobs: BlobStore
+    data: Path
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder that was named, or that ``$HOLDFAST_DATA`` names, or ``holdfast-data`` here."""
+    return given if given is not None else Path(os.environ.get("HOLDFAST_DATA") or DATA)
+
+
+def open_kept(data: Path, store: str | None, *, make: bool = True) -> Kept:
+    """Open what is kept in a folder.
+
+    Args:
+        data: the folder.
+        store: where the jobs are, if elsewhere: a path or ``postgresql://...``.
+        make: whether one that is not there is made.
+
+    Raises:
+        BadInputError: there is none, or it cannot be used.
+    """
+    url = store or os.environ.get("HOLDFAST_STORE") or data / "jobs.db"
+    if not make and isinstance(url, Path) and not url.is_file():
+        raise BadInputError(
+            f"no jobs are kept in {str(data)!r}; name the folder with --data, or the store with "
+            "--store"
+        )
+    try:
+        return Kept(JobStore(url), BlobStore(data / "files"), data)
+    except StoreUnavailableError as error:
+        raise BadInputError(str(error)) from None

@@ -1,0 +1,222 @@
+"""`holdfast serve`: the gateway as a process, with the dashboard in it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.apps.exits import Exit
+from holdfast.apps.watching import ErrorWatch
+from holdfast.comfyui import ComfyUI
+from holdfast.comfyui.durable.turning_down import turned_down
+from holdfast.errors import BadInputError
+from holdfast.stores.blobs import BlobStore
+from holdfast.stores.jobs import JobStore, StoreUnavailableError
+from holdfast.system.error_handling import ErrorHandlingSystem
+from holdfast.system.recovery.folder_lock import locked
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from holdfast.comfyui.gateway.app import Gateway
+
+PATIENT_SECONDS = 10.0**7
+"""How long all servers may be away before a job goes back into the queue: nothing is lost by it."""
+SWITCH_SECONDS = 0.0005
+BACKLOG = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked for on the command line."""
+
+    servers: tuple[str, ...]
+    host: str
+    port: int
+    data: Path
+    store: str | None
+    keyless: bool
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    proxies: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    jobs_per_server: int
+    max_queued: int
+    drain: float
+    works: bool
+    dashboard: bool
+
+
+def serve_forever(plan: Plan) -> Exit:
+    """Serve until stopped with Ctrl-C or SIGTERM.
+
+    Raises:
+        BadInputError: something that was asked for is wrong, or not safe.
+    """
+    _need_the_extra(plan)
+    with contextlib.ExitStack() as stack:
+        return _serve(plan, stack)
+
+
+def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
+    import uvicorn
+
+    from holdfast.comfyui.gateway.app import Gateway
+    from holdfast.comfyui.gateway.exposure import Exposure
+    from holdfast.comfyui.gateway.hang_up import HangUpProtocol
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    tls = _tls(plan)
+    exposure = Exposure.read(
+        keyless=plan.keyless, hosts=plan.hosts, origins=plan.origins, proxies=plan.proxies
+    )
+    comfy = ComfyUI(
+        *plan.servers,
+        jobs_per_server=plan.jobs_per_server,
+        reach_seconds=PATIENT_SECONDS,
+        previews=True,
+    )
+    system = ErrorHandlingSystem()
+    level = system.graceful_degradation
+    comfy.listen(ErrorWatch(system).hear)
+    board = _board(system, comfy)
+    blobs = BlobStore(plan.data / "files")
+    try:
+        store = JobStore(plan.store or plan.data / "jobs.db", max_queued=plan.max_queued)
+    except StoreUnavailableError as error:
+        raise BadInputError(str(error)) from None
+    stack.callback(store.close)
+    gateway = Gateway(
+        store,
+        blobs,
+        comfy,
+        exposure=exposure,
+        cache_folder=plan.data / "known",
+        name=_worker_name(plan.data, store, stack),
+        works=plan.works,
+        drain_seconds=plan.drain,
+        turn_down=lambda workflow: turned_down(
+            workflow, level.adjust_parameters, level.current_level.value
+        ),
+        extend=board if plan.dashboard else None,
+    )
+    gateway.keys.refresh()
+    warnings = exposure.check(plan.host, any_key=gateway.keys.any, tls=tls != {})
+    listening = _listen(plan)
+    scheme = "https" if tls else "http"
+    port = listening.getsockname()[1]
+    # The loop and the thread that writes take turns often: a commit is on the way of each answer.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    config = uvicorn.Config(
+        gateway.app(),
+        ws=HangUpProtocol,
+        ws_per_message_deflate=False,
+        ws_max_size=16 * 2**20,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_level="warning",
+        timeout_graceful_shutdown=max(5, int(plan.drain) + 5),
+        **tls,
+    )
+    for each in warnings:
+        sys.stderr.write(f"holdfast: warning: {each}\n")
+    where = f"{scheme}://{_shown(plan.host)}:{port}"
+    sys.stdout.write(f"gateway at {where} before {len(plan.servers)} servers (Ctrl-C stops it)\n")
+    if plan.dashboard:
+        sys.stdout.write(f"dashboard at {where}/holdfast/\n")
+    sys.stdout.flush()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal once more when it has ended in good order.
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listening])
+    return Exit.OK
+
+
+def _worker_name(data: Path, store: JobStore, stack: contextlib.ExitStack) -> str:
+    """What this gateway's worker is called; the jobs of one that died here go on at once."""
+    alone = stack.enter_context(locked(data / "gateway.lock", wait=False))
+    if not alone:
+        return f"{socket.gethostname()}-{os.getpid()}"
+    name = f"gateway on {socket.gethostname()}:{data.resolve()}"[-200:]
+    store.reclaim(name).result()
+    return name
+
+
+def _board(system: ErrorHandlingSystem, comfy: ComfyUI) -> Callable[[FastAPI, Gateway], None]:
+    """What puts the dashboard into the gateway's application."""
+
+    def extend(app: FastAPI, gateway: Gateway) -> None:
+        from holdfast.apps.dashboard import mount
+        from holdfast.apps.dashboard.live_servers import Ticker
+        from holdfast.apps.dashboard.live_source import LiveSource
+        from holdfast.comfyui.gateway.audit import Entry
+
+        ticker = Ticker()
+        comfy.listen(ticker.hear)
+        source = LiveSource(
+            gateway.store,
+            comfy,
+            system,
+            server_breakers=lambda: comfy.breakers,
+            ticker=ticker,
+        )
+
+        def note(user: str, action: str, target: str, done: bool) -> None:  # noqa: FBT001 - as asked
+            outcome = "done" if done else "refused"
+            gateway.audit.note(Entry(user, "", "dashboard", action, target, outcome))
+
+        mount(app, source, blobs=gateway.blobs, audit=note)
+
+    return extend
+
+
+def _need_the_extra(plan: Plan) -> None:
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+
+        if plan.dashboard:
+            import nicegui  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise BadInputError(
+            f'holdfast serve needs {error.name}: pip install "holdfast[gateway]"'
+        ) from None
+
+
+def _tls(plan: Plan) -> dict[str, Any]:
+    from holdfast.comfyui.gateway.tls import TlsOptions
+
+    if plan.tls_cert is None:
+        if plan.tls_key is not None:
+            raise BadInputError("--tls-key needs --tls-cert beside it")
+        return {}
+    password = os.environ.get("HOLDFAST_TLS_PASSWORD")
+    return TlsOptions(plan.tls_cert, plan.tls_key, password).uvicorn()
+
+
+def _listen(plan: Plan) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(found[0], socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(found[4])
+        listening.listen(BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInputError(f"cannot listen on {plan.host}:{plan.port}: {reason}") from None
+    return listening
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
