@@ -152,12 +152,16 @@ def _account(
 ) -> str:
     kills, freezes = sum(each.kills for each in cast), sum(each.freezes for each in cast)
     lines = [
-        f"{setting.store}: {kills} SIGKILLs and {freezes} SIGSTOPs in {seconds:.0f} s over "
-        f"{setting.servers} servers and {setting.gateways} gateways (seed {setting.seed})",
+        (
+            f"{setting.store}: {kills} SIGKILLs and {freezes} SIGSTOPs in {seconds:.0f} s over "
+            f"{setting.servers} servers and {setting.gateways} gateways (seed {setting.seed})"
+        ),
         f"  {len(load.accepted)} jobs accepted ({load.repeated} submissions had to be repeated): "
         + ", ".join(f"{count} {state}" for state, count in sorted(verdict.states.items())),
-        f"  {verdict.retaken} were taken up again by another worker, {verdict.joined} found again "
-        "on their server and joined",
+        (
+            f"  {verdict.retaken} were taken up again by another worker, {verdict.joined} found "
+            "again on their server and joined"
+        ),
         f"  {len(verdict.wrong)} wrong",
     ]
     lines += [f"  failed, {count} times: {why}" for why, count in verdict.failures.items()]

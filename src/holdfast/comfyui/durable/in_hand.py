@@ -1,4 +1,4 @@
-"""A job in a worker's hands: why it may be called off, what it notes down, what it leaves behind."""
+"""A job in a worker's hands: why it may be called off, what it notes down, what it leaves."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """How often it is looked what other processes have done with the jobs."""
+LOOK_BACK_SECONDS = 120.0
 _OVERLAP = 2.0
 """Seconds that are looked at again: two machines' clocks differ."""
 
@@ -165,7 +166,8 @@ class Gateway:
 
     async def _watch(self) -> None:
         """Tell clients of what happens to their jobs elsewhere: other workers, the command line."""
-        since, told = ambient.wall(), dict[str, float]()
+        # What ended shortly before the start may not have been heard by who waits for it.
+        since, told = ambient.wall() - LOOK_BACK_SECONDS, dict[str, float]()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
