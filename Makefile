@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.PHONY: demo test check bench bench-system gates bench-survival bench-pool mutants docs conformance format clean
+.PHONY: demo test check crash bench bench-system gates bench-survival bench-pool bench-gateway mutants docs conformance format clean
 
 demo: $(VENV)/.run
 	$(BIN)/holdfast demo
@@ -18,6 +18,9 @@ check: $(VENV)/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+crash: $(VENV)/.test
+	$(BIN)/python -m benchmarks.crash
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
@@ -35,6 +38,11 @@ bench-survival: $(VENV)/.survival
 
 bench-pool: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.pool
+
+bench-gateway: $(VENV)/.test
+	$(BIN)/python -m benchmarks.gateway
+	$(BIN)/python -m benchmarks.sockets
+	$(BIN)/python -m benchmarks.jobs
 
 mutants: $(VENV)/.test
 	$(BIN)/python -m benchmarks.mutation

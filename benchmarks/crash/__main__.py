@@ -88,8 +88,11 @@ def _run(setting: Setting, folder: Path, url: str) -> tuple[Verdict, str]:
     gateways = [
         Actor(
             f"gateway {number}",
-            [*f"serve --port {port} --no-keys --no-dashboard --lease {LEASE}".split(), *at]
-            + ["--data", str(folder / "data"), "--store", url],
+            [
+                *f"serve --port {port} --no-keys --no-dashboard --lease {LEASE}".split(),
+                *at,
+                *("--data", str(folder / "data"), "--store", url),
+            ],
             folder / f"gateway{number}.log",
         )
         for number, port in enumerate(doors)

@@ -213,7 +213,8 @@ def _tls(plan: Plan) -> dict[str, Any]:
 def _listen(plan: Plan) -> socket.socket:
     try:
         found = socket.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(found[0], socket.SOCK_STREAM)
+        # Only what says that it is TCP gets TCP_NODELAY from asyncio; without, each answer is late.
+        listening = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(found[4])
         listening.listen(BACKLOG)

@@ -23,6 +23,8 @@ from holdfast.scrub import scrub
 
 WRITE = "holdfast_write"
 """The execution option of a connection that is going to write."""
+LASTING = "holdfast_lasting"
+"""The execution option that says whether a commit waits for the disk."""
 _BUSY_SECONDS = 5.0
 _CONNECT_SECONDS = 5
 
@@ -149,7 +151,10 @@ def _to_wal(cursor: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     """Take SQLite's write lock at once: a reader that turns writer late may not wait for it."""
-    write = connection.get_execution_options().get(WRITE)
+    options = connection.get_execution_options()
+    write, lasting = options.get(WRITE), options.get(LASTING)
+    if lasting is not None:  # within a transaction it could not be changed
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 

@@ -261,9 +261,9 @@ def test_a_slow_disk_delays_and_loses_nothing(store, monkeypatch):
 
     real = committing.writes
 
-    def slow(engine):
+    def slow(engine, **how):
         time.sleep(0.15)
-        return real(engine)
+        return real(engine, **how)
 
     monkeypatch.setattr(committing, "writes", slow)
     asked = [store.accept([NewJob({"n": n})]) for n in range(300)]
@@ -318,8 +318,8 @@ def test_after_a_commit_whose_answer_was_lost_asking_again_is_safe(store, monkey
     real = committing.writes
 
     @contextlib.contextmanager
-    def unheard(engine):
-        with real(engine) as connection:
+    def unheard(engine, **how):
+        with real(engine, **how) as connection:
             yield connection
         raise sa.exc.OperationalError("COMMIT", None, OSError("connection reset"))
 

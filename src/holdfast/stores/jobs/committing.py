@@ -44,6 +44,7 @@ class _Asked:
     future: Future[Any]
     together: Together | None = None
     about: Any = None
+    lasting: bool = True
 
 
 _Answer = tuple[_Asked, Any, BaseException | None]
@@ -80,7 +81,12 @@ class Committer:
         """Grows with each commit of this process."""
 
     def ask(
-        self, write: Write[T], *, together: Together | None = None, about: Any = None
+        self,
+        write: Write[T],
+        *,
+        together: Together | None = None,
+        about: Any = None,
+        lasting: bool = True,
     ) -> Future[T]:
         """Have something written; the future is done when it is on the disk.
 
@@ -89,6 +95,7 @@ class Committer:
             together: does the same for many whose `about` it is given, or raises and has done
                 nothing.
             about: what this one is about.
+            lasting: whether it must survive a power cut as well as the death of processes.
 
         Raises:
             StoreUnavailableError: the store is closed, or too much waits to be written.
@@ -102,7 +109,7 @@ class Committer:
                 self._thread = threading.Thread(target=self._run, name="holdfast-jobs", daemon=True)
                 self._thread.start()
             try:
-                self._waiting.put_nowait(_Asked(write, future, together, about))
+                self._waiting.put_nowait(_Asked(write, future, together, about, lasting))
             except queue.Full:
                 raise StoreUnavailableError(
                     f"job store {self._shown}: {self._waiting.maxsize} writes wait already"
@@ -177,7 +184,8 @@ class Committer:
             return
         try:
             self._see_that_it_is_there()
-            with self._writing, writes(self._engine) as connection:
+            lasting = any(each.lasting for each in group)
+            with self._writing, writes(self._engine, lasting=lasting) as connection:
                 now = ambient.wall()
                 answers = list(self._answers(connection, now, group))
         except TROUBLES as error:

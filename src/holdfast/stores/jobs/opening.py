@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from holdfast.errors import BadInputError
 from holdfast.stores import schema
-from holdfast.stores.address import Address, writing
+from holdfast.stores.address import LASTING, Address, writing
 from holdfast.stores.jobs import tables
 from holdfast.stores.jobs.records import StoreUnavailableError
 from holdfast.stores.place import CHECKED_BYTES
@@ -70,20 +70,31 @@ def opened(address: Address) -> Engine:
     return engine
 
 
-def writes(engine: Engine) -> contextlib.AbstractContextManager[Connection]:
-    """A transaction that writes. One at a time over all processes, so that order is one order."""
-    return _Writing(engine)
+def writes(
+    engine: Engine, *, lasting: bool = True
+) -> contextlib.AbstractContextManager[Connection]:
+    """A transaction that writes. One at a time over all processes, so that order is one order.
+
+    Args:
+        engine: the database.
+        lasting: whether the commit waits for the disk. One that does not survives the death of
+            every process, and may be lost when the power is, with what came after it.
+    """
+    return _Writing(engine, lasting=lasting)
 
 
 class _Writing:
-    def __init__(self, engine: Engine) -> None:
-        self._inner = writing(engine)
+    def __init__(self, engine: Engine, *, lasting: bool) -> None:
+        self._lasting = lasting
+        self._inner = writing(engine.execution_options(**{LASTING: lasting}))
 
     def __enter__(self) -> Connection:
         connection = self._inner.__enter__()
         if connection.dialect.name == "postgresql":
             try:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                if not self._lasting:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
             except BaseException as error:
                 self._inner.__exit__(type(error), error, error.__traceback__)
                 raise

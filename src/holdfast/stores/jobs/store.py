@@ -100,13 +100,18 @@ class JobStore:
         self._engine.dispose()
         return done
 
-    def write(self, write: Callable[[Connection, float], T]) -> Future[T]:
+    def write(self, write: Callable[[Connection, float], T], *, lasting: bool = True) -> Future[T]:
         """Have a function of (connection, now) run in the next commit.
+
+        Args:
+            write: what to do.
+            lasting: whether it must survive a power cut as well as the death of processes. Who has
+                a job, what was sent where, and stories need not: without them a job is run again.
 
         Raises:
             StoreUnavailableError: the store is closed, or too much waits.
         """
-        return self._committer.ask(write)
+        return self._committer.ask(write, lasting=lasting)
 
     # Coming in --------------------------------------------------------------------------
 
@@ -161,28 +166,35 @@ class JobStore:
                 max_tries=self._max_tries,
                 order=order,
                 doubtful=self._calendar.doubtful(now, ambient.now(), self.lease_seconds),
-            )
+            ),
+            lasting=False,
         )
 
     def renew(self, held: Mapping[str, int]) -> Future[Renewal]:
         """Keep jobs, by id and fence, for another `lease_seconds`."""
         kept = dict(held)
-        return self.write(lambda on, now: claiming.renew(on, now, kept, lease=self.lease_seconds))
+        return self.write(
+            lambda on, now: claiming.renew(on, now, kept, lease=self.lease_seconds), lasting=False
+        )
 
     def reclaim(self, worker: str) -> Future[int]:
         """End the leases of a worker that is known to be gone, so that its jobs go on at once.
 
         Its name must be one that no living process has.
         """
-        return self.write(lambda on, _now: claiming.reclaim(on, worker))
+        return self.write(lambda on, _now: claiming.reclaim(on, worker), lasting=False)
 
     def note_submission(self, job: str, fence: int, sent: Submitted) -> Future[None]:
         """Keep what is about to be sent. `LeaseLostError` if the job is somebody else's."""
-        return self.write(lambda on, now: settling.note_submission(on, now, job, fence, sent))
+        return self.write(
+            lambda on, now: settling.note_submission(on, now, job, fence, sent), lasting=False
+        )
 
     def forget_submission(self, job: str, token: str) -> Future[None]:
         """Nothing of a submission is left on its server."""
-        return self.write(lambda on, now: settling.forget_submission(on, now, job, token))
+        return self.write(
+            lambda on, now: settling.forget_submission(on, now, job, token), lasting=False
+        )
 
     def settle(
         self,
@@ -203,7 +215,7 @@ class JobStore:
 
     def release(self, job: str, fence: int, why: str = "") -> Future[StoredJob]:
         """Give a job back undone. `LeaseLostError` if it is somebody else's."""
-        return self.write(lambda on, now: settling.release(on, now, job, fence, why))
+        return self.write(lambda on, now: settling.release(on, now, job, fence, why), lasting=False)
 
     # For people -------------------------------------------------------------------------
 
@@ -251,7 +263,7 @@ class JobStore:
 
     def record(self, job: str, kind: str, data: Mapping[str, Any] | None = None) -> Future[None]:
         """Add a line to a job's story."""
-        return self.write(lambda on, now: tell(on, now, job, kind, data))
+        return self.write(lambda on, now: tell(on, now, job, kind, data), lasting=False)
 
     def pause(self, on: bool, reason: str = "") -> Future[None]:  # noqa: FBT001 - reads as said
         """Give no more jobs to workers, or do so again."""
