@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ARTEFACTS = Path(os.environ.get("HOLDFAST_ARTEFACTS", "build/artefacts"))
 """Where screenshots are kept."""
 CHROMIUM = "/usr/bin/chromium"
@@ -109,7 +111,9 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright. CI has it; elsewhere it may be missing."""
+    if not Path(CHROMIUM).exists() and not os.environ.get("HOLDFAST_REQUIRE_BROWSER"):
+        pytest.skip("no Chromium here: apt-get install chromium (CI does)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.durable import Worker
@@ -98,24 +98,23 @@ class Gateway:
     def app(self) -> App:
         """What a server such as uvicorn serves."""
         inner = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=self._lifespan)
-        inner.router.routes += [
+        if self._extend is not None:
+            self._extend(inner, self)
+        api = rest_app(
+            self.store,
+            self.comfy,
+            self.keys,
+            self.audit,
+            on_accepted=self._threadsafe(self._accepted),
+            on_change=self._threadsafe(self._changed),
+        )
+        # Before what was added: the dashboard takes all that is left of /holdfast.
+        inner.router.routes[:0] = [
             WebSocketRoute("/ws", self.hub.serve),
             WebSocketRoute("/api/ws", self.hub.serve),
             Route("/holdfast/health", self._health),
+            Mount("/holdfast/api", api),
         ]
-        inner.mount(
-            "/holdfast/api",
-            rest_app(
-                self.store,
-                self.comfy,
-                self.keys,
-                self.audit,
-                on_accepted=self._threadsafe(self._accepted),
-                on_change=self._threadsafe(self._changed),
-            ),
-        )
-        if self._extend is not None:
-            self._extend(inner, self)
         inner.router.routes += self.http.routes()
         return Access(inner, self.keys, self._exposure, self.audit)
 
