@@ -79,6 +79,12 @@ def doctor(servers: tuple[str, ...], *, as_json: bool, seconds: float) -> None:
     type=Seconds(min=0.0),
     help="How long one sampling step takes.",
 )
+@click.option(
+    "--page",
+    default=None,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder with ComfyUI's web page to serve, such as comfyui_frontend_package/static.",
+)
 def standin(
     host: str,
     port: int,
@@ -88,6 +94,7 @@ def standin(
     *,
     cpu: bool,
     step_seconds: float,
+    page: Path | None,
 ) -> None:
     """Run a stand-in ComfyUI server: the real protocol, painted pictures, faults on demand."""
     from holdfast.apps.standin import serve
@@ -101,6 +108,7 @@ def standin(
             vram=vram,
             cpu=cpu,
             step_seconds=step_seconds,
+            page=page,
         )
     )
 

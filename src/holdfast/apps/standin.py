@@ -19,6 +19,7 @@ def serve(
     vram: float,
     cpu: bool,
     step_seconds: float,
+    page: Path | None = None,
 ) -> Exit:
     """Serve until stopped with Ctrl-C or SIGTERM; returns the exit code.
 
@@ -32,6 +33,7 @@ def serve(
         vram_bytes=int(vram * 2**30),
         device="cpu" if cpu else "cuda",
         step_seconds=step_seconds,
+        page=page,
         faults=() if faults is None else load_faults(faults),
     )
 

@@ -119,6 +119,9 @@ class StandInConfig:
     """Largest request body, in bytes; more is answered with 413."""
     faults: tuple[Fault, ...] = ()
     """What goes wrong, and when."""
+    page: Path | None = None
+    """A folder with ComfyUI's web page, as the package comfyui-frontend-package has it; None: no
+    page is served."""
     seed: int | None = None
     """Makes the server's own random names repeatable. None: different every time."""
 

@@ -227,8 +227,14 @@ class Routes:
             }
         )
 
-    async def unknown(self, _request: web.Request) -> web.Response:
-        """Know nothing of this path."""
+    async def unknown(self, request: web.Request) -> web.StreamResponse:
+        """Serve a file of the web page if there is one; else know nothing of this path."""
+        page = self._life.config.page
+        if page is not None and request.method in {"GET", "HEAD"}:
+            root = page.resolve()
+            wanted = (root / (request.match_info["path"] or "index.html")).resolve()
+            if wanted.is_relative_to(root) and wanted.is_file():
+                return web.FileResponse(wanted)
         return web.Response(status=404)
 
 
