@@ -67,7 +67,7 @@ _CHANGES = {
 }
 """What changing something needs; elsewhere it is `Scope.RUN`."""
 _OWN = frozenset({"prompt", "queue", "history", "interrupt", "free", "jobs", "ws"})
-_OPEN = frozenset({"holdfast/api/health", "holdfast/api/ready"})
+_OPEN = frozenset({"holdfast/health"})
 _GUARDED_FILES = re.compile(
     r"(?:^|/)(?:__manager|comfyui[-_]manager)[. ]*(?:/|$)"
     r"|\.(?:ini|py|pyc|pth|sh|bat|cmd|exe|so|dll)[. ]*$|:|~[0-9]"
