@@ -40,6 +40,8 @@ def judge(store: JobStore, blobs: BlobStore, accepted: Mapping[str, int]) -> Ver
     for job_id, seed in accepted.items():
         found.wrong += _judge_job(store, blobs, job_id, seed, found)
     found.wrong += _judge_whole(store)
+    if not found.states[JobState.DELIVERED.value]:
+        found.wrong.append("nothing was delivered: the test has shown nothing")
     return found
 
 

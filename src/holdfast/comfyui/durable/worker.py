@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import shutil
 from collections.abc import Callable
@@ -54,6 +55,8 @@ LOOK_SECONDS = 0.5
 """How often it is looked whether another process has accepted a job."""
 RENEW_SECONDS = 2.0
 """How often leases are renewed at least, and it is looked whether a job's end was asked for."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+"""What is wrong with this machine's disk, and not with a job."""
 PAUSE_SECONDS = 2.0
 """After trouble that is no job's fault."""
 
@@ -274,7 +277,8 @@ class Worker:
             outcome, summary = account.failed(error, ambient.now() - began)
             await self._settle(run, JobState.FAILED, outcome, (), summary)
         except BadInputError as error:
-            if await asyncio.to_thread(self._disk_trouble):
+            full = getattr(error.__context__, "errno", None) in _NO_ROOM
+            if full or await asyncio.to_thread(self._disk_trouble):
                 await self._give_back(run, str(error))
             else:
                 await self._settle(run, JobState.FAILED, *_refused("bad_input", error))
