@@ -24,6 +24,8 @@ class Leftover:
     """How often the job has come back to it already."""
     interrupted: bool = False
     """Whether an interrupt of ours may still take effect on it."""
+    awaited: bool = False
+    """Whether its job is about to come for it, and is not in the line yet."""
 
 
 @dataclass(slots=True)

@@ -69,6 +69,8 @@ async def examine(
                     Condition.WELL, reserved=left.job_key, foreign=_foreign(place, queue)
                 )
             continue
+        if left.awaited:
+            continue
         became = await withdraw(place.server, left.submission, seconds=3.0)
         if became is Withdrawal.UNREACHABLE:
             return Finding(Condition.ILL, "it has stopped answering")

@@ -51,7 +51,7 @@ async def find_again(
         there = await _is_there(server, ours, seconds)
         if there is False:
             continue
-        left = Leftover(job_key, job_name, ours)
+        left = Leftover(job_key, job_name, ours, awaited=True)
         if there and place is not None and not entry.changed and found is None:
             place.leftovers[ours.token] = left
             found = place.name
