@@ -93,7 +93,7 @@ def test_a_crash_while_a_file_is_taken_in_leaves_all_of_it_or_none(store, monkey
         if step == "replace":
             patch.setattr(Path, "replace", crash)
         else:
-            patch.setattr(blobs, "_sync", crash)
+            patch.setattr(blobs, "sync_folder", crash)
         with pytest.raises(SystemExit):
             store.adopt(staged(store, content), digest(content))
     again = BlobStore(store.folder)
@@ -104,7 +104,7 @@ def test_a_crash_while_a_file_is_taken_in_leaves_all_of_it_or_none(store, monkey
 
 def test_a_new_folder_is_forced_to_the_disk_too(store, monkeypatch):
     synced = []
-    monkeypatch.setattr(blobs, "_sync", synced.append)
+    monkeypatch.setattr(blobs, "sync_folder", synced.append)
     place = store.adopt(staged(store, b"x"), digest(b"x"))
     assert synced == [store.folder, place.parent]
 

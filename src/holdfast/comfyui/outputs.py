@@ -31,6 +31,7 @@ from holdfast.comfyui.replies import FileRef
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import AnswerError, Server
 from holdfast.errors import BadInputError, ErrorCategory
+from holdfast.stores.to_disk import sync_folder
 
 MAX_FILE_BYTES = 8 * 2**30
 """A single output larger than this is refused."""
@@ -243,7 +244,7 @@ def _place(part: Path, folder: Path, name: str, suffix: str) -> Path:
             except OSError:
                 target.unlink(missing_ok=True)  # the name was only claimed
                 raise
-        _sync_folder(folder)
+        sync_folder(folder)
         return target
     raise FileExistsError(f"{folder / name}{suffix} and 99,999 variants of it exist")
 
@@ -254,16 +255,6 @@ def _claim(target: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without this a power cut may lose the name of a file whose content is safe.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _missing(server: str, ref: FileRef) -> OutputError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -15,8 +16,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from holdfast.errors import BadInputError
+from holdfast.stores.to_disk import sync_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -78,7 +81,7 @@ class BlobStore:
         place = self._place(sha256)
         if not place.parent.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
-            _sync(self.folder)
+            sync_folder(self.folder)
         # One that was damaged is replaced by the new one, which is well.
         with contextlib.suppress(FileNotFoundError):
             if digest_of(place) == sha256:
@@ -86,23 +89,32 @@ class BlobStore:
                 path.unlink(missing_ok=True)
                 return place
         path.replace(place)
-        _sync(place.parent)
+        sync_folder(place.parent)
         return place
 
     def put(self, content: bytes) -> str:
         """Keep bytes; returns their SHA-256."""
         digest = hashlib.sha256(content).hexdigest()
         if not self._use_again(digest):
-            part = self._staging / f"{os.getpid()}-{os.urandom(8).hex()}.part"
-            try:
-                with part.open("xb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self.adopt(part, digest)
-            finally:
-                part.unlink(missing_ok=True)
+            self.put_from(io.BytesIO(content))
         return digest
+
+    def put_from(self, source: BinaryIO) -> tuple[str, int]:
+        """Keep what an open file holds; returns its SHA-256 and its size in bytes."""
+        part = self._staging / f"{os.getpid()}-{os.urandom(8).hex()}.part"
+        digest, size = hashlib.sha256(), 0
+        try:
+            with part.open("xb") as file:
+                while chunk := source.read(_CHUNK):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            self.adopt(part, digest.hexdigest())
+        finally:
+            part.unlink(missing_ok=True)
+        return digest.hexdigest(), size
 
     def export(self, sha256: str, target: Path) -> bool:
         """Give the content a name elsewhere; False if a file of that content is there already.
@@ -127,7 +139,7 @@ class BlobStore:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
-        _sync(target.parent)
+        sync_folder(target.parent)
         return True
 
     def all(self) -> Iterator[str]:
@@ -181,17 +193,5 @@ class BlobStore:
 
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -19,7 +15,6 @@ from holdfast.comfyui.gateway.exchange import BODY_SECONDS, refuse_oversized
 from holdfast.comfyui.gateway.guard import Refusal, too_large
 from holdfast.stores.blobs import BlobStore
 
-CHUNK = 2**20
 MAX_FIELDS = 50
 MAX_FIELD_BYTES = 2**20
 SLOWEST = 50_000
@@ -79,26 +74,9 @@ async def keep(blobs: BlobStore, upload: UploadFile) -> Kept:
         OSError: it cannot be written.
     """
     await upload.seek(0)
-    return await asyncio.to_thread(_copy, blobs, upload.file)
+    return Kept(*await asyncio.to_thread(blobs.put_from, upload.file))
 
 
 def keep_bytes(blobs: BlobStore, content: bytes) -> Kept:
     """Put a content into the store."""
     return Kept(blobs.put(content), len(content))
-
-
-def _copy(blobs: BlobStore, source: BinaryIO) -> Kept:
-    part = Path(blobs.staging()) / f"{os.getpid()}-{os.urandom(8).hex()}.part"
-    digest, size = hashlib.sha256(), 0
-    try:
-        with part.open("xb") as file:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        blobs.adopt(part, digest.hexdigest())
-    finally:
-        part.unlink(missing_ok=True)
-    return Kept(digest.hexdigest(), size)

@@ -29,6 +29,7 @@ from holdfast.comfyui.failures import clip
 from holdfast.comfyui.models.errors import ModelError, ModelPlaceError, NoSpaceError
 from holdfast.comfyui.models.names import safe_folder, safe_path
 from holdfast.errors import BadInputError
+from holdfast.stores.to_disk import sync_folder
 
 LOCKS = ".holdfast"
 RESERVE_BYTES = 256 * 2**20
@@ -164,16 +165,6 @@ def put_in_place(place: Place) -> None:
         place.part.replace(place.path)
         place.note.unlink(missing_ok=True)
         sync_folder(place.path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the system write a folder's own changes to the disk, where it can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def discard_part(place: Place) -> None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from holdfast.comfyui.models.places import Place, disk_trouble, sync_folder
+from holdfast.comfyui.models.places import Place, disk_trouble
 from holdfast.ports import ambient
+from holdfast.stores.to_disk import sync_folder
 
 QUARANTINE = ".quarantine"
 SUFFIX = ".damaged"

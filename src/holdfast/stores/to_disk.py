@@ -1,0 +1,20 @@
+"""Making sure that what was written is on the disk, names included."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the system write a folder's own changes to the disk, where it can.
+
+    Without this a power cut may lose the name of a file whose content is safe.
+    """
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
