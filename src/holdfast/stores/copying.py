@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from holdfast.errors import BadInputError
 from holdfast.stores import address, tables
-from holdfast.stores.address import writing
+from holdfast.stores.address import Address, writing
 from holdfast.stores.place import TROUBLES, Place
 from holdfast.stores.trouble import HistoryUnavailableError, words
 
@@ -35,18 +35,13 @@ def copy(source_url: str | os.PathLike[str], target_url: str | os.PathLike[str])
         HistoryUnavailableError: one cannot be read or written, or the counts differ afterwards.
         SchemaTooNewError: a newer Holdfast made one of them.
     """
-    source, target = address.parse(source_url), address.parse(target_url)
-    if source.url == target.url:
-        raise BadInputError(f"target_url must be another history than {source.shown}")
-    if source.path is not None and not source.path.is_file():
-        raise BadInputError(f"source_url must be a history that exists, got {source.shown}")
+    source, target = both_ends(source_url, target_url, "history")
     places = Place(source), Place(target)
     try:
         for place in places:
             place.open()
         with places[0].engine.connect() as read, writing(places[1].engine) as write:
-            if read.dialect.name == "postgresql":
-                read.execution_options(isolation_level="REPEATABLE READ")
+            see_one_moment(read)
             return {
                 table.name: copy_table(read, write, table)
                 for table in tables.metadata.sorted_tables
@@ -58,6 +53,28 @@ def copy(source_url: str | os.PathLike[str], target_url: str | os.PathLike[str])
     finally:
         for place in places:
             place.close()
+
+
+def both_ends(
+    source_url: str | os.PathLike[str], target_url: str | os.PathLike[str], what: str
+) -> tuple[Address, Address]:
+    """Where to copy from, and where to.
+
+    Raises:
+        BadInputError: both are the same, or the source is not there.
+    """
+    source, target = address.parse(source_url), address.parse(target_url)
+    if source.url == target.url:
+        raise BadInputError(f"target_url must be another {what} than {source.shown}")
+    if source.path is not None and not source.path.is_file():
+        raise BadInputError(f"source_url must be a {what} that exists, got {source.shown}")
+    return source, target
+
+
+def see_one_moment(read: Connection) -> None:
+    """Have all tables read as they were at one moment, as SQLite does by itself."""
+    if read.dialect.name == "postgresql":
+        read.execution_options(isolation_level="REPEATABLE READ")
 
 
 def copy_table(read: Connection, write: Connection, table: sa.Table, what: str = "history") -> int:

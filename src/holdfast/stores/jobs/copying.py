@@ -7,9 +7,7 @@ import os
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from holdfast.errors import BadInputError
-from holdfast.stores import address
-from holdfast.stores.copying import copy_table
+from holdfast.stores.copying import both_ends, copy_table, see_one_moment
 from holdfast.stores.jobs import opening, tables
 from holdfast.stores.jobs.records import StoreUnavailableError
 from holdfast.stores.trouble import HistoryUnavailableError, words
@@ -34,17 +32,12 @@ def copy(source_url: str | os.PathLike[str], target_url: str | os.PathLike[str])
         StoreUnavailableError: one cannot be read or written, or the counts differ afterwards.
         SchemaTooNewError: a newer Holdfast made one of them.
     """
-    source, target = address.parse(source_url), address.parse(target_url)
-    if source.url == target.url:
-        raise BadInputError(f"target_url must be another store than {source.shown}")
-    if source.path is not None and not source.path.is_file():
-        raise BadInputError(f"source_url must be a store that exists, got {source.shown}")
+    source, target = both_ends(source_url, target_url, "store")
     engines = []
     try:
         engines = [opening.opened(source), opening.opened(target)]
         with engines[0].connect() as read, opening.writes(engines[1]) as write:
-            if read.dialect.name == "postgresql":
-                read.execution_options(isolation_level="REPEATABLE READ")
+            see_one_moment(read)
             copied = {
                 table.name: copy_table(read, write, table, "store")
                 for table in tables.metadata.sorted_tables
