@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from holdfast.machines.tenure import JobState
 from holdfast.stores.jobs import rows, tables
-from holdfast.stores.jobs.records import Claim, Paused, Renewal
+from holdfast.stores.jobs.records import Claim, Renewal
 from holdfast.stores.jobs.settling import dead_letter
 from holdfast.stores.jobs.story import tell
 
@@ -116,7 +116,7 @@ def reclaim(connection: Connection, worker: str) -> int:
 
 def _paused(connection: Connection) -> bool:
     found = connection.execute(
-        sa.select(tables.setting.c.value).where(tables.setting.c.name == Paused.REASON.value)
+        sa.select(tables.setting.c.value).where(tables.setting.c.name == tables.PAUSED)
     ).scalar()
     return rows.read_json(found) is not None
 

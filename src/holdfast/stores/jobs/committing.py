@@ -72,13 +72,10 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
         self._closed = False
-        self._changed = threading.Condition()
         self._writing = threading.Lock()
         """Held while a transaction is open."""
         self._held = False
         _LIVE.add(self)
-        self.version = 0
-        """Grows with each commit of this process."""
 
     def ask(
         self,
@@ -127,12 +124,6 @@ class Committer:
                 f"job store {self._shown}: opened before a fork; open it in each process"
             )
 
-    def wait(self, version: int, seconds: float) -> int:
-        """The version now, once it is another than ``version`` or ``seconds`` have passed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.version != version or self._closed, seconds)
-            return self.version
-
     def hold(self) -> None:
         """Let no transaction be open until `resume`, unless the one there is hangs."""
         self._held = self._writing.acquire(timeout=_HANGING)
@@ -153,8 +144,6 @@ class Committer:
             if thread is not None:
                 with contextlib.suppress(queue.Full):
                     self._waiting.put(None, timeout=seconds)
-        with self._changed:
-            self._changed.notify_all()
         if thread is None:
             return True
         thread.join(seconds)
@@ -194,9 +183,6 @@ class Committer:
         except BaseException as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
             self._all_failed(group, error)
             return
-        with self._changed:
-            self.version += 1
-            self._changed.notify_all()
         for asked, value, failed in answers:
             if failed is None:
                 asked.future.set_result(value)

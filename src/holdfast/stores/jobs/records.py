@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from holdfast.errors import HoldfastError, RejectedError
@@ -18,7 +17,6 @@ __all__ = [
     "LeaseLostError",
     "NewFile",
     "NewJob",
-    "Paused",
     "QueueFullError",
     "Renewal",
     "StoreUnavailableError",
@@ -51,12 +49,6 @@ class QueueFullError(RejectedError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-
-
-class Paused(StrEnum):
-    """Names of settings of the queue."""
-
-    REASON = "paused"
 
 
 @dataclass(frozen=True, slots=True)

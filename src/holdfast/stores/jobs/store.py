@@ -23,7 +23,6 @@ from holdfast.stores.jobs.records import (
     JobFile,
     NewFile,
     NewJob,
-    Paused,
     Renewal,
     StoredJob,
     Submitted,
@@ -84,15 +83,6 @@ class JobStore:
     def engine(self) -> Engine:
         """The database, for tables that stand beside the jobs."""
         return self._engine
-
-    @property
-    def version(self) -> int:
-        """Grows with everything this process writes."""
-        return self._committer.version
-
-    def wait(self, version: int, seconds: float) -> int:
-        """Wait until this process has written something since ``version``; the version then."""
-        return self._committer.wait(version, seconds)
 
     def close(self, seconds: float = 10.0) -> bool:
         """Write what waits and let go; whether all was written in time."""
@@ -267,7 +257,7 @@ class JobStore:
 
     def pause(self, on: bool, reason: str = "") -> Future[None]:  # noqa: FBT001 - reads as said
         """Give no more jobs to workers, or do so again."""
-        return self.put_setting(Paused.REASON.value, (reason or "paused") if on else None)
+        return self.put_setting(tables.PAUSED, (reason or "paused") if on else None)
 
     def put_setting(self, name: str, value: Any) -> Future[None]:
         """Keep a setting, as JSON."""
@@ -413,7 +403,7 @@ class JobStore:
 
     def paused(self) -> str | None:
         """Why no jobs are given to workers; None if they are."""
-        found = self.setting(Paused.REASON.value)
+        found = self.setting(tables.PAUSED)
         return None if found is None else str(found)
 
     def eta(self, order: str | None = None) -> float | None:

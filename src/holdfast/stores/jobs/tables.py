@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 NAME = 200
 """Characters of a name, at most."""
-NO_KEY = ""
 
 metadata = sa.MetaData()
 _Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -166,6 +165,9 @@ pace = sa.Table(
     _real("last"),
 )
 """How long jobs of a kind take, in seconds."""
+
+PAUSED = "paused"
+"""The setting that says why no jobs are begun; null if they are."""
 
 setting = sa.Table("setting", metadata, _name("name", key=True), _text("value"))
 
