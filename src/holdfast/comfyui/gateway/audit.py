@@ -18,11 +18,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from holdfast.comfyui.gateway.tables import NAME, audit_entry
 from holdfast.policies import checks
 from holdfast.ports import ambient
 from holdfast.scrub import scrub
 from holdfast.stores.address import writing
+from holdfast.stores.jobs.tables import NAME, audit_entry
 from holdfast.text import printable
 
 LOG = logging.getLogger("holdfast")

@@ -26,11 +26,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from holdfast.comfyui.gateway.caller import UNLIMITED, Quotas, Scope, scopes_of
-from holdfast.comfyui.gateway.tables import api_key
 from holdfast.errors import BadInputError
 from holdfast.policies import checks
 from holdfast.ports import ambient
 from holdfast.stores.address import writing
+from holdfast.stores.jobs.tables import api_key
 from holdfast.text import printable
 
 REFRESH_SECONDS = 2.0
