@@ -166,23 +166,21 @@ class Gateway:
     async def _watch(self) -> None:
         """Tell clients of what happens to their jobs elsewhere: other workers, the command line."""
         # What ended shortly before the start may not have been heard by who waits for it.
-        since, told = ambient.wall() - LOOK_BACK_SECONDS, dict[str, float]()
+        since = ambient.wall() - LOOK_BACK_SECONDS
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 ended = await asyncio.to_thread(self.store.ended_since, since - _OVERLAP)
                 for job in ended:
-                    if told.get(job.id) == job.ended:
-                        continue
+                    if self.hub.is_over(job):
+                        continue  # our own worker has told it
                     outcome = await asyncio.to_thread(self.store.outcome, job.id)
                     self.hub.ended(job, outcome or {"status": job.state.value})
-                    told[job.id] = job.ended or 0.0
             except StoreUnavailableError as error:
                 log.warning("%s", error)
                 continue
             if ended:
                 since = max(since, ended[-1].ended or since)
-            told = {job: at for job, at in told.items() if at >= since - _OVERLAP}
 
     async def _health(self, _request: Request) -> Response:
         """Whether the gateway can accept jobs, and how many servers would run them."""

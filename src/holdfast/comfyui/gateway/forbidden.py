@@ -159,11 +159,6 @@ def _whole_names(before: list[str]) -> bool:
     return bool(names) and names[0] in _WHOLE_NAMES
 
 
-def interrupt_need(prompt_id: object) -> Scope:
-    """What interrupting needs on a server itself: without an id it stops whatever runs there."""
-    return Scope.CANCEL if isinstance(prompt_id, str) and prompt_id else Scope.ADMIN
-
-
 def _refusal(names: list[str], whole: list[str], method: str) -> str:
     below = names[1:] if names[:1] == ["v2"] else names
     if not below:

@@ -15,7 +15,6 @@ from holdfast.comfyui.gateway.guard import SENSITIVE
 from holdfast.stores.jobs.records import JobState, StoredJob
 
 ENDED = (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED)
-WAITING = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)

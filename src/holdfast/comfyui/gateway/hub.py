@@ -35,6 +35,7 @@ FEATURES: Mapping[str, Any] = {"supports_preview_metadata": True, "max_upload_si
 _LONGEST_ID = 256
 _JOBS = 20_000
 """Jobs that run, or ended last, that are known apart."""
+_NEVER = -1.0
 GOING_AWAY = 1012
 """How sockets are closed when the gateway restarts."""
 
@@ -139,6 +140,10 @@ class Hub:
     def ended(self, job: Job, outcome: Mapping[str, Any]) -> None:
         """The job is over, here or in another process."""
         self._soon(self._ended, job, outcome)
+
+    def is_over(self, job: Job) -> bool:
+        """Whether it was told already how this run of the job ended. On the loop."""
+        return job.id not in self._runs and self._over.get(job.id, _NEVER) == job.started
 
     def note(self, job: Job, kind: str, words: str) -> None:
         """Something about a running job for clients that asked for Holdfast's notes."""
@@ -279,7 +284,7 @@ class Hub:
 
     def _ended(self, job: Job, outcome: Mapping[str, Any]) -> None:
         run = self._runs.pop(job.id, None)
-        if run is None and job.id in self._over and self._over[job.id] == job.started:
+        if self.is_over(job):
             return
         waited = run is None and job.started is None
         self._tally.remove(job.id)

@@ -29,12 +29,6 @@ class Listing:
     """How many there are on all pages."""
 
 
-def remaining(store: JobStore, user: str) -> int:
-    """How many of a user's jobs wait or run."""
-    wanted = sa.select(sa.func.count()).where(_J.user == user, _J.state.in_(_OPEN))
-    return int(_scalar(store, wanted) or 0)
-
-
 def open_jobs(store: JobStore, user: str | None) -> int:
     """How many jobs of a user, or of all for None, wait or run."""
     wanted = sa.select(sa.func.count()).select_from(tables.job).where(_J.state.in_(_OPEN))

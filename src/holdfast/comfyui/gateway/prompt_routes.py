@@ -43,7 +43,7 @@ class PromptRoutes:
     async def get_prompt(self, request: Request) -> Response:
         """Tell how many of one's jobs wait or run."""
         caller = allowed(request, "view")
-        count = await self._desk.ask(own.remaining, self._desk.store, caller.user)
+        count = await self._desk.ask(own.open_jobs, self._desk.store, caller.user)
         return answer({"exec_info": {"queue_remaining": count}})
 
     async def post_prompt(self, request: Request) -> Response:

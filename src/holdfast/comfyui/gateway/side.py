@@ -90,7 +90,7 @@ class HttpSide:
 
     async def remaining(self, user: str = "") -> int:
         """How many of a user's jobs wait or run: ComfyUI's ``queue_remaining``."""
-        return await self.desk.ask(own.remaining, self.desk.store, user)
+        return await self.desk.ask(own.open_jobs, self.desk.store, user)
 
     def routes(self) -> list[Route]:
         """All routes, each under ``/x`` and ``/api/x``; the last passes on whatever is left."""
