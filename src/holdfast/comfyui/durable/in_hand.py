@@ -60,6 +60,14 @@ class InHand:
         """What runs stays on its server, unless somebody asked for the job's end."""
         return self.why in (Stop.LEAVE, Stop.LOST)
 
+    @property
+    def earlier(self) -> list[Entry]:
+        """What earlier workers have sent of it, the oldest first."""
+        return [
+            Entry(each.server, each.prompt_id, each.token, each.client_id, each.changed)
+            for each in self.claim.submissions
+        ]
+
     async def submitting(self, entry: Entry) -> None:
         """Keep what is about to be sent."""
         sent = Submitted(entry.server, entry.prompt_id, entry.token, entry.client_id, entry.changed)

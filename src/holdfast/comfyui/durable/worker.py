@@ -21,11 +21,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from holdfast.comfyui import events
 from holdfast.comfyui.client import ComfyUI
-from holdfast.comfyui.diary import Entry
 from holdfast.comfyui.durable import account
 from holdfast.comfyui.durable.exporting import export_job
 from holdfast.comfyui.durable.in_hand import InHand, Progress, Stop, clear, until_it_works
@@ -50,7 +49,6 @@ from holdfast.stores.jobs import (
 )
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """How often it is looked whether another process has accepted a job."""
 RENEW_SECONDS = 2.0
@@ -112,14 +110,6 @@ class Worker:
         """Look for jobs at once: one was accepted, or its end was asked for."""
         self._stir.set()
         self._asked.set()
-
-    async def cancel(self, job_id: str) -> bool:
-        """Take a job back that this worker has; whether it has it."""
-        run = self._runs.get(job_id)
-        if run is None:
-            return False
-        run.call_off(Stop.CANCEL)
-        return True
 
     async def run(self, *, until_empty: bool = False, order: str | None = None) -> None:
         """Work until `stop`, or until nothing is left to do.
@@ -301,7 +291,7 @@ class Worker:
     async def _make(self, run: InHand, plan: Plan, folder: Path) -> RunResult:
         job = run.claim.job
         if run.why is Stop.CANCEL:
-            await self._take_back(run)
+            await self._comfy.take_back(run.earlier, run.label)
             raise asyncio.CancelledError
         deadline = None if job.deadline is None else max(0.05, job.deadline - ambient.wall())
         uploads: dict[str, str | Path] = {}
@@ -322,10 +312,7 @@ class Worker:
             prompt_id=job.id,
             strict=plan.strict,
             diary=run,
-            earlier=[
-                Entry(each.server, each.prompt_id, each.token, each.client_id, each.changed)
-                for each in run.claim.submissions
-            ],
+            earlier=run.earlier,
             extra_data=plan.extra_data,
             targets=plan.targets,
             temps=True,
@@ -374,14 +361,6 @@ class Worker:
             await self._settle(run, JobState.CANCELLED, outcome, (), "cancelled while it ran")
         elif run.why is Stop.LEAVE:
             await self._release(run, "its worker stopped")
-
-    async def _take_back(self, run: InHand) -> None:
-        """Withdraw what earlier workers left of a job whose end was asked for."""
-        entries = [
-            Entry(each.server, each.prompt_id, each.token, each.client_id, changed=True)
-            for each in run.claim.submissions
-        ]
-        await self._comfy.take_back(entries, run.label)
 
     async def _give_back(self, run: InHand, why: str) -> None:
         log.warning("%s goes back into the queue: %s", run.label, why)
