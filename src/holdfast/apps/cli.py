@@ -12,7 +12,8 @@ import click
 from holdfast.apps.cli_errors import config, errors
 from holdfast.apps.cli_jobs import jobs, submit, work
 from holdfast.apps.cli_keys import keys
-from holdfast.apps.cli_run import EPILOG, SERVER, Seconds, run
+from holdfast.apps.cli_options import SERVER, Seconds
+from holdfast.apps.cli_run import EPILOG, run
 from holdfast.apps.cli_serve import serve
 from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit

@@ -7,22 +7,13 @@ from pathlib import Path
 
 import click
 
+from holdfast.apps.cli_options import JOBS_PER_SERVER, SERVER, kept_in
+
 EPILOG = (
     "Exit codes: 0 done; 1 some jobs failed, or something is damaged; 2 bad input; 3 no server; "
     "70 a bug in Holdfast; 130 stopped with Ctrl-C."
 )
-_DATA = click.option(
-    "--data",
-    default=None,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the jobs and their files.  [default: $HOLDFAST_DATA, else holdfast-data]",
-)
-_STORE = click.option(
-    "--store",
-    default=None,
-    metavar="URL",
-    help="Where the jobs are: a path, or postgresql://...  [default: jobs.db in --data]",
-)
+_KEPT = kept_in("the jobs and their files")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 _IDS = click.argument("ids", nargs=-1, metavar="JOB...")
 _STATES = ("queued", "running", "delivered", "failed", "cancelled")
@@ -70,8 +61,7 @@ _STATES = ("queued", "running", "delivered", "failed", "cancelled")
     type=click.Path(file_okay=False, path_type=Path),
     help="A folder to which files are copied when a job is delivered.",
 )
-@_DATA
-@_STORE
+@_KEPT
 @_JSON
 def submit(
     workflows: tuple[str, ...],
@@ -120,8 +110,7 @@ def jobs() -> None:
 @click.option("--user", default=None, help="Only of this user.")
 @click.option("--search", default="", help="Part of the id, name, prompt, seed or model.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
-@_DATA
-@_STORE
+@_KEPT
 @_JSON
 def list_jobs(
     states: tuple[str, ...],
@@ -145,8 +134,7 @@ def list_jobs(
 
 @jobs.command("show", epilog=EPILOG)
 @click.argument("job_id", metavar="JOB")
-@_DATA
-@_STORE
+@_KEPT
 @_JSON
 def show(job_id: str, *, data: Path | None, store: str | None, as_json: bool) -> None:
     """Tell a job's whole story: attempts, recoveries, what was changed, its files."""
@@ -160,8 +148,7 @@ def show(job_id: str, *, data: Path | None, store: str | None, as_json: bool) ->
 @jobs.command("cancel", epilog=EPILOG)
 @_IDS
 @click.option("--order", default=None, help="All of this order that have not ended.")
-@_DATA
-@_STORE
+@_KEPT
 def cancel(
     ids: tuple[str, ...], order: str | None, *, data: Path | None, store: str | None
 ) -> None:
@@ -176,8 +163,7 @@ def cancel(
 @_IDS
 @click.option("--order", default=None, help="All of this order that have failed.")
 @click.option("--all", "everything", is_flag=True, help="All jobs that have failed.")
-@_DATA
-@_STORE
+@_KEPT
 def retry(
     ids: tuple[str, ...],
     order: str | None,
@@ -197,8 +183,7 @@ def retry(
 @jobs.command("dead-letter", epilog=EPILOG)
 @click.option("--order", default=None, help="Only of this order.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
-@_DATA
-@_STORE
+@_KEPT
 @_JSON
 def dead_letter(
     order: str | None, limit: int, *, data: Path | None, store: str | None, as_json: bool
@@ -220,8 +205,7 @@ def dead_letter(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the files; nothing in it is overwritten.",
 )
-@_DATA
-@_STORE
+@_KEPT
 def export(
     ids: tuple[str, ...],
     order: str | None,
@@ -245,8 +229,7 @@ def export(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for report.html, report.json and contact-sheet.png.",
 )
-@_DATA
-@_STORE
+@_KEPT
 def report(order: str | None, output: Path, *, data: Path | None, store: str | None) -> None:
     """Write the report: every picture, what was changed, what failed and why."""
     from holdfast.apps import jobs as acting
@@ -257,8 +240,7 @@ def report(order: str | None, output: Path, *, data: Path | None, store: str | N
 
 @jobs.command("pause", epilog=EPILOG)
 @click.option("--reason", default="", help="Why, for whoever asks.")
-@_DATA
-@_STORE
+@_KEPT
 def pause(reason: str, *, data: Path | None, store: str | None) -> None:
     """Begin no more jobs; what runs goes on, and what comes is accepted."""
     from holdfast.apps import jobs as acting
@@ -268,8 +250,7 @@ def pause(reason: str, *, data: Path | None, store: str | None) -> None:
 
 
 @jobs.command("resume", epilog=EPILOG)
-@_DATA
-@_STORE
+@_KEPT
 def resume(data: Path | None, store: str | None) -> None:
     """Begin jobs again."""
     from holdfast.apps import jobs as acting
@@ -279,8 +260,7 @@ def resume(data: Path | None, store: str | None) -> None:
 
 
 @jobs.command("check", epilog=EPILOG)
-@_DATA
-@_STORE
+@_KEPT
 @_JSON
 def check(*, data: Path | None, store: str | None, as_json: bool) -> None:
     """Read every file that jobs have made, and tell which are missing or damaged."""
@@ -299,8 +279,7 @@ def check(*, data: Path | None, store: str | None, as_json: bool) -> None:
     help="Forget jobs that ended longer ago, and files that nothing refers to.",
 )
 @click.option("--failed", is_flag=True, help="Dead letters too.")
-@_DATA
-@_STORE
+@_KEPT
 def clean(days: float, *, failed: bool, data: Path | None, store: str | None) -> None:
     """Forget old jobs and their files. What was copied elsewhere stays."""
     from holdfast.apps import jobs as acting
@@ -331,24 +310,10 @@ def copy(source: str, target: str) -> None:
 
 
 @click.command(epilog=EPILOG)
-@click.option(
-    "--server",
-    "servers",
-    multiple=True,
-    required=True,
-    metavar="URL",
-    help="A ComfyUI server, such as http://127.0.0.1:8188. Give it once for each server.",
-)
+@SERVER
 @click.option("--until-empty", is_flag=True, help="End when no job waits or runs any more.")
-@click.option(
-    "--jobs-per-server",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="How many jobs a server may have at a time.",
-)
-@_DATA
-@_STORE
+@JOBS_PER_SERVER
+@_KEPT
 def work(
     servers: tuple[str, ...],
     *,

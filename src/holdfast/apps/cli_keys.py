@@ -9,19 +9,10 @@ from pathlib import Path
 
 import click
 
+from holdfast.apps.cli_options import kept_in
+
 EPILOG = "Exit codes: 0 done; 2 bad input; 70 a bug in Holdfast."
-_DATA = click.option(
-    "--data",
-    default=None,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the gateway.  [default: $HOLDFAST_DATA, else holdfast-data]",
-)
-_STORE = click.option(
-    "--store",
-    default=None,
-    metavar="URL",
-    help="Where the jobs are: a path, or postgresql://...  [default: jobs.db in --data]",
-)
+_KEPT = kept_in("the gateway")
 
 
 @click.group(epilog=EPILOG)
@@ -45,8 +36,7 @@ def keys() -> None:
 @click.option("--max-queued", default=None, type=click.IntRange(min=0), help="Jobs that may wait.")
 @click.option("--jobs-per-hour", default=None, type=click.IntRange(min=0), help="Jobs in an hour.")
 @click.option("--top-priority", default=None, type=int, help="The highest priority of its jobs.")
-@_DATA
-@_STORE
+@_KEPT
 def create(
     user: str,
     scopes: tuple[str, ...],
@@ -83,8 +73,7 @@ def create(
 
 
 @keys.command("list", epilog=EPILOG)
-@_DATA
-@_STORE
+@_KEPT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 def list_keys(data: Path | None, store: str | None, *, as_json: bool) -> None:
     """List keys; their secrets are known to nobody."""
@@ -107,8 +96,7 @@ def list_keys(data: Path | None, store: str | None, *, as_json: bool) -> None:
 
 @keys.command(epilog=EPILOG)
 @click.argument("key_id", metavar="KEY")
-@_DATA
-@_STORE
+@_KEPT
 def disable(key_id: str, *, data: Path | None, store: str | None) -> None:
     """Let a key open nothing any more, within seconds also where a gateway runs."""
     from holdfast.apps.keeping import data_folder, open_kept

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from holdfast.apps.cli_options import SERVER, Seconds
 from holdfast.errors import BadInputError
 
 EPILOG = (
     "Exit codes: 0 all done; 1 some jobs failed; 2 bad input; 3 no server; "
     "70 a bug in Holdfast; 130 stopped with Ctrl-C."
-)
-
-
-class Seconds(click.FloatRange):
-    """A finite number of seconds."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Refuse what is no number, which a range lets through."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{number} is not a finite number of seconds", param, ctx)
-        return number
-
-
-SERVER = click.option(
-    "--server",
-    "servers",
-    multiple=True,
-    required=True,
-    metavar="URL",
-    help="A ComfyUI server, such as http://127.0.0.1:8188. Give it once for each server.",
 )
 
 

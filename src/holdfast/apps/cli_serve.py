@@ -7,18 +7,13 @@ from pathlib import Path
 
 import click
 
+from holdfast.apps.cli_options import JOBS_PER_SERVER, SERVER
+
 
 @click.command(
     epilog="Exit codes: 0 stopped; 2 bad input, or the port is taken; 70 a bug in Holdfast."
 )
-@click.option(
-    "--server",
-    "servers",
-    multiple=True,
-    required=True,
-    metavar="URL",
-    help="A ComfyUI server, such as http://127.0.0.1:8189. Give it once for each server.",
-)
+@SERVER
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -74,13 +69,7 @@ import click
     help="Certificate for TLS, as PEM, with those that lead to its root.",
 )
 @click.option("--tls-key", default=None, type=click.Path(path_type=Path), help="Its key, as PEM.")
-@click.option(
-    "--jobs-per-server",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="How many jobs a server may have at a time.",
-)
+@JOBS_PER_SERVER
 @click.option(
     "--max-queued",
     default=100_000,

@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.apps.account import Account
 from holdfast.apps.batch import Wishes, accept
 from holdfast.apps.exits import Exit
-from holdfast.apps.keeping import Kept, open_kept
+from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
 from holdfast.apps.morning import write_report
 from holdfast.apps.screen import Screen, screen_for
 from holdfast.apps.servers import greet
@@ -30,8 +30,6 @@ from holdfast.errors import BadInputError
 from holdfast.stores.jobs import JobState, StoreUnavailableError
 from holdfast.system.recovery.folder_lock import locked
 
-PATIENT_SECONDS = 10.0**7
-"""How long all servers may be away: kept jobs wait for them."""
 ESTIMATE_SECONDS = 30.0
 """How often it is said how long it may take."""
 

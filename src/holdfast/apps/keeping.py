@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from holdfast.errors import BadInputError
 from holdfast.stores.blobs import BlobStore
 from holdfast.stores.jobs import JobStore, StoreUnavailableError
 
 DATA = "holdfast-data"
+PATIENT_SECONDS = 10.0**7
+"""How long all servers may be away: jobs that are kept wait for them, and nothing is lost by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,14 @@ def data_folder(given: Path | None) -> Path:
     return given if given is not None else Path(os.environ.get("HOLDFAST_DATA") or DATA)
 
 
-def open_kept(data: Path, store: str | None, *, make: bool = True) -> Kept:
+def open_kept(data: Path, store: str | None, *, make: bool = True, **settings: Any) -> Kept:
     """Open what is kept in a folder.
 
     Args:
         data: the folder.
         store: where the jobs are, if elsewhere: a path or ``postgresql://...``.
         make: whether one that is not there is made.
+        settings: further ones of `JobStore`.
 
     Raises:
         BadInputError: there is none, or it cannot be used.
@@ -45,6 +49,6 @@ def open_kept(data: Path, store: str | None, *, make: bool = True) -> Kept:
             "--store"
         )
     try:
-        return Kept(JobStore(url), BlobStore(data / "files"), data)
+        return Kept(JobStore(url, **settings), BlobStore(data / "files"), data)
     except StoreUnavailableError as error:
         raise BadInputError(str(error)) from None

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.apps.exits import Exit
+from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
 from holdfast.apps.watching import ErrorWatch
 from holdfast.comfyui import ComfyUI
 from holdfast.comfyui.durable.turning_down import turned_down
 from holdfast.errors import BadInputError
-from holdfast.stores.blobs import BlobStore
-from holdfast.stores.jobs import JobStore, StoreUnavailableError
 from holdfast.system.error_handling import ErrorHandlingSystem
 from holdfast.system.recovery.folder_lock import locked
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from holdfast.comfyui.gateway.app import Gateway
 
-PATIENT_SECONDS = 10.0**7
-"""How long all servers may be away before a job goes back into the queue: nothing is lost by it."""
 SWITCH_SECONDS = 0.0005
 BACKLOG = 2_048
 
@@ -91,23 +88,20 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     level = system.graceful_degradation
     comfy.listen(ErrorWatch(system).hear)
     board = _board(system, comfy)
-    blobs = BlobStore(plan.data / "files")
-    try:
-        store = JobStore(
-            plan.store or plan.data / "jobs.db",
-            max_queued=plan.max_queued,
-            lease_seconds=plan.lease,
-        )
-    except StoreUnavailableError as error:
-        raise BadInputError(str(error)) from None
-    stack.callback(store.close)
+    kept = open_kept(
+        plan.data,
+        plan.store or str(plan.data / "jobs.db"),
+        max_queued=plan.max_queued,
+        lease_seconds=plan.lease,
+    )
+    stack.callback(kept.store.close)
     gateway = Gateway(
-        store,
-        blobs,
+        kept.store,
+        kept.blobs,
         comfy,
         exposure=exposure,
         cache_folder=plan.data / "known",
-        name=_worker_name(plan.data, store, stack),
+        name=_worker_name(kept, stack),
         works=plan.works,
         drain_seconds=plan.drain,
         turn_down=lambda workflow: turned_down(
@@ -148,13 +142,13 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     return Exit.OK
 
 
-def _worker_name(data: Path, store: JobStore, stack: contextlib.ExitStack) -> str:
+def _worker_name(kept: Kept, stack: contextlib.ExitStack) -> str:
     """What this gateway's worker is called; the jobs of one that died here go on at once."""
-    alone = stack.enter_context(locked(data / "gateway.lock", wait=False))
+    alone = stack.enter_context(locked(kept.data / "gateway.lock", wait=False))
     if not alone:
         return f"{socket.gethostname()}-{os.getpid()}"
-    name = f"gateway on {socket.gethostname()}:{data.resolve()}"[-200:]
-    store.reclaim(name).result()
+    name = f"gateway on {socket.gethostname()}:{kept.data.resolve()}"[-200:]
+    kept.store.reclaim(name).result()
     return name
 
 
@@ -200,14 +194,11 @@ def _need_the_extra(plan: Plan) -> None:
 
 
 def _tls(plan: Plan) -> dict[str, Any]:
-    from holdfast.comfyui.gateway.tls import TlsOptions
+    from holdfast.comfyui.gateway.tls import tls_options
 
-    if plan.tls_cert is None:
-        if plan.tls_key is not None:
-            raise BadInputError("--tls-key needs --tls-cert beside it")
-        return {}
-    password = os.environ.get("HOLDFAST_TLS_PASSWORD")
-    return TlsOptions(plan.tls_cert, plan.tls_key, password).uvicorn()
+    password = os.environ.get("HOLDFAST_TLS_PASSWORD") if plan.tls_cert is not None else None
+    options = tls_options(plan.tls_cert, plan.tls_key, password)
+    return {} if options is None else options.uvicorn()
 
 
 def _listen(plan: Plan) -> socket.socket:

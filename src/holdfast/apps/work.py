@@ -8,9 +8,8 @@ import os
 import socket
 from collections.abc import Sequence
 
-from holdfast.apps.durable_run import PATIENT_SECONDS
 from holdfast.apps.exits import Exit
-from holdfast.apps.keeping import Kept
+from holdfast.apps.keeping import PATIENT_SECONDS, Kept
 from holdfast.apps.stopping import Stopping
 from holdfast.comfyui import ComfyUI, events
 from holdfast.comfyui.durable import Worker
