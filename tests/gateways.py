@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.crash.cast import Actor, free_port
+
 ARTEFACTS = Path(os.environ.get("HOLDFAST_ARTEFACTS", "build/artefacts"))
 """Where screenshots are kept."""
 CHROMIUM = "/usr/bin/chromium"
@@ -103,10 +105,41 @@ def gateway(
             made.process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextlib.contextmanager
+def servers(folder: Path, *options: str) -> Iterator[Actors]:
+    """Two stand-in servers as processes, to be killed and started again."""
+    made = Actors(
+        [
+            Actor(f"server {port}",
+                  ["standin", "--port", str(port), "--folder", str(folder / str(port)), *options],
+                  folder / f"server{port}.log")
+            for port in (free_port(), free_port())
+        ]
+    )  # fmt: skip
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
+
+
+@dataclass
+class Actors:
+    """Several processes at once."""
+
+    all: list[Actor]
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{each.arguments[2]}" for each in self.all]
+
+    def start(self) -> None:
+        for each in self.all:
+            each.start()
+
+    def kill(self) -> None:
+        for each in self.all:
+            each.kill()
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from schemathesis import GenerationMode
 
 from holdfast.comfyui.standin import StandIn, StandInConfig
 from tests.comfyui.graphs import painting, picture
-from tests.gateways import Gateway, gateway
+from tests.gateways import Gateway, gateway, servers
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -55,52 +55,34 @@ def submit(house: Gateway, graph: dict, **headers: str) -> str:
 # The great crash --------------------------------------------------------------------------
 
 
-def standin(port: int, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "holdfast.apps", "standin", "--port", str(port), "--folder",
-         str(folder), "--step-seconds", "0.2"],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
 def test_both_servers_and_the_gateway_are_killed_and_the_picture_arrives(tmp_path):
-    from tests.gateways import free_port
-
-    ports = [free_port(), free_port()]
-    servers = [standin(port, tmp_path / str(port)) for port in ports]
-    urls = [f"http://127.0.0.1:{port}" for port in ports]
-    try:
-        with gateway(
-            *urls, data=tmp_path / "data", options=("--no-keys", "--no-dashboard")
-        ) as made:
-            job = str(uuid.uuid4())
-            body = {"prompt": painting(5, steps=20).to_api(), "prompt_id": job, "client_id": "c"}
-            assert made.ask("/prompt", body)["prompt_id"] == job
-            until = time.monotonic() + 20
-            while not made.ask("/queue")["queue_running"] and time.monotonic() < until:
-                time.sleep(0.1)
-            time.sleep(0.5)
-            for each in servers:
-                each.kill()
-                each.wait()
-            made.kill()
-            servers = [standin(port, tmp_path / str(port)) for port in ports]
-            made.start()
-            # A client that never got its answer sends the same again: it is the same job.
-            assert made.ask("/prompt", body)["prompt_id"] == job
-            entry = made.until(job)
-            assert entry["status"]["status_str"] == "success"
-            (image,) = entry["outputs"]["7"]["images"]
-            query = urllib.parse.urlencode(image)
-            with urllib.request.urlopen(f"{made.url}/view?{query}") as answer:
-                assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
-            story = made.ask(f"/holdfast/api/jobs/{job}")["story"]
-            assert [each["kind"] for each in story].count("delivered") == 1
-            assert made.stop() == 0
-    finally:
-        for each in servers:
-            each.kill()
-            each.wait()
+    options = ("--no-keys", "--no-dashboard")
+    with (
+        servers(tmp_path, "--step-seconds", "0.2") as behind,
+        gateway(*behind.urls, data=tmp_path / "data", options=options) as made,
+    ):
+        job = str(uuid.uuid4())
+        body = {"prompt": painting(5, steps=20).to_api(), "prompt_id": job, "client_id": "c"}
+        assert made.ask("/prompt", body)["prompt_id"] == job
+        until = time.monotonic() + 20
+        while not made.ask("/queue")["queue_running"] and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        behind.kill()
+        made.kill()
+        behind.start()
+        made.start()
+        # A client that never got its answer sends the same again: it is the same job.
+        assert made.ask("/prompt", body)["prompt_id"] == job
+        entry = made.until(job)
+        assert entry["status"]["status_str"] == "success"
+        (image,) = entry["outputs"]["7"]["images"]
+        query = urllib.parse.urlencode(image)
+        with urllib.request.urlopen(f"{made.url}/view?{query}") as answer:
+            assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
+        story = made.ask(f"/holdfast/api/jobs/{job}")["story"]
+        assert [each["kind"] for each in story].count("delivered") == 1
+        assert made.stop() == 0
 
 
 # Keys -------------------------------------------------------------------------------------
