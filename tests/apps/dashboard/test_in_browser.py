@@ -199,6 +199,7 @@ def test_jobs_are_searched_with_a_key_and_opened_without_a_mouse(page, house):
     go(page, house, "")
     page.wait_for_timeout(500)
     page.keyboard.press("/")
+    page.wait_for_function("document.activeElement.type === 'search'")  # the server moves the focus
     page.keyboard.type("lost 1")
     page.keyboard.press("Enter")
     page.wait_for_url("**/jobs?q=lost*")
