@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 import time
@@ -21,6 +22,10 @@ from holdfast.stores.jobs import NewJob, QueueFullError, StoredJob, StoreUnavail
 
 GROUP = 500
 """Jobs that are accepted in one commit."""
+MOST = 100_000
+"""Jobs of one order."""
+LOADED = 100
+"""Workflows that are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Wishes:
     deadline: float | None = None
     """Seconds each job may take from now on."""
     key: str = ""
+    user: str = ""
     strict: bool = False
     load: Callable[[str], Workflow] = Workflow.load
 
@@ -47,38 +53,64 @@ class Batch:
 
     order: str
     jobs: tuple[StoredJob, ...] = field(default_factory=tuple)
+    mixed: bool = False
+    """Whether some of them had come with another order already, by their keys."""
 
 
 def accept(kept: Kept, wishes: Wishes) -> Batch:
     """Take in everything that was asked for; when this returns, it is on the disk.
 
+    All of it is read and checked before the first job is accepted, and read once more while
+    they are, so that a great sweep is never in memory as a whole.
+
     Raises:
         BadInputError: something is wrong; nothing was accepted.
+        StoreUnavailableError: the store cannot be written; nothing was accepted.
     """
     order = (
         f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(ambient.wall()))}-{secrets.token_hex(3)}"
     )
-    jobs = list(_Placing(kept, wishes, order).jobs())
+    now = ambient.wall()
+    contents: dict[Path, str] = {}
+    for number, _job in enumerate(_Placing(kept, wishes, order, now, contents).jobs(), 1):
+        if number > MOST:
+            raise BadInputError(f"more than {MOST:,} jobs: give them in several orders")
+    jobs = _Placing(kept, wishes, order, now, contents).jobs()
     accepted: list[StoredJob] = []
     try:
-        for start in range(0, len(jobs), GROUP):
-            accepted += kept.store.accept(jobs[start : start + GROUP]).result()
-    except (StoreUnavailableError, QueueFullError) as error:
-        for job in accepted:
-            kept.store.cancel(job.id)
-        raise BadInputError(f"{error}; nothing was accepted") from None
+        while group := list(itertools.islice(jobs, GROUP)):
+            accepted += kept.store.accept(group).result()
+    except (StoreUnavailableError, QueueFullError, BadInputError) as error:
+        _take_back(kept, accepted, order)
+        if isinstance(error, QueueFullError):
+            raise BadInputError(f"{error}; nothing was accepted") from None
+        raise
     # With a key, jobs may be there already, and belong to the order they came with.
-    return Batch(accepted[0].order if accepted else order, tuple(accepted))
+    orders = {job.order for job in accepted}
+    known = orders.pop() if len(orders) == 1 else order
+    return Batch(known, tuple(accepted), mixed=bool(orders))
+
+
+def _take_back(kept: Kept, accepted: Sequence[StoredJob], order: str) -> None:
+    """Cancel what came with this order; what was there before is none of its business."""
+    asked = [kept.store.cancel(job.id) for job in accepted if job.order == order]
+    with contextlib.suppress(StoreUnavailableError):
+        for each in asked:
+            each.result()
 
 
 class _Placing:
-    def __init__(self, kept: Kept, wishes: Wishes, order: str) -> None:
+    def __init__(
+        self, kept: Kept, wishes: Wishes, order: str, now: float, contents: dict[Path, str]
+    ) -> None:
         self._kept = kept
         self._wishes = wishes
         self._order = order
+        self._now = now
         self._loaded: dict[str, Workflow] = {}
-        self._contents: dict[Path, str] = {}
+        self._contents = contents
         self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
 
     def jobs(self) -> Iterator[NewJob]:
         wishes = self._wishes
@@ -111,6 +143,8 @@ class _Placing:
         wishes = self._wishes
         workflow = self._loaded.get(path)
         if workflow is None:
+            if len(self._loaded) >= LOADED:
+                self._loaded.clear()
             workflow = self._loaded[path] = wishes.load(path)
         given: dict[str, Any] = dict(inputs)
         loaded: dict[str, Path] = dict(files)
@@ -137,17 +171,18 @@ class _Placing:
                 strict=wishes.strict,
                 export=None if wishes.output is None else wishes.output.resolve(),
                 order=self._order,
+                user=wishes.user,
                 priority=wishes.priority if row is None or row.priority is None else row.priority,
                 deadline=self._due(row),
             )
             yield replace(job, key=self._key(row, number, count, label))
 
     def _free(self, name: str) -> str:
-        free = next(
-            each
-            for each in itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-            if each not in self._taken
-        )
+        free = name
+        while free in self._taken:
+            # Not from the beginning each time: a sweep may have 100,000 lines without a name.
+            number = self._next[name] = self._next.get(name, 1) + 1
+            free = f"{name}-{number}"
         self._taken.add(free)
         return free
 
@@ -163,7 +198,7 @@ class _Placing:
         if row is not None and row.due is not None:
             return row.due
         within = self._wishes.deadline if row is None or row.within is None else row.within
-        return None if within is None else ambient.wall() + within
+        return None if within is None else self._now + within
 
     def _key(self, row: Row | None, number: int, count: int, label: str) -> str:
         own = row.key if row is not None and row.key else ""

@@ -17,7 +17,7 @@ from holdfast.apps.cli_run import EPILOG, run
 from holdfast.apps.cli_serve import serve
 from holdfast.apps.cli_workflow import workflow
 from holdfast.apps.exits import Exit
-from holdfast.errors import BadInputError
+from holdfast.errors import BadInputError, HoldfastError
 from holdfast.text import printable
 
 
@@ -159,6 +159,10 @@ def run_cli() -> None:
     except BadInputError as error:
         sys.stderr.write(f"holdfast: {one_line(str(error))}\n")
         code = Exit.BAD_INPUT
+    except HoldfastError as error:
+        # Such as a database that does not answer: no bug, and none of the user's making.
+        sys.stderr.write(f"holdfast: {one_line(str(error))}\n")
+        code = Exit.NO_SERVER
     except KeyboardInterrupt:
         sys.stderr.write("holdfast: stopped\n")
         code = Exit.INTERRUPTED

@@ -54,6 +54,7 @@ _STATES = ("queued", "running", "delivered", "failed", "cancelled")
     default="",
     help="For idempotency: submitted twice with the same key, jobs are made once.",
 )
+@click.option("--user", default="", help="Whose jobs they are; users get even shares.")
 @click.option("--strict", is_flag=True, help="Change nothing but what keeps the result.")
 @click.option(
     "--output",
@@ -72,6 +73,7 @@ def submit(
     priority: int,
     deadline: float | None,
     key: str,
+    user: str,
     strict: bool,
     output: Path | None,
     data: Path | None,
@@ -92,6 +94,7 @@ def submit(
         priority=priority,
         deadline=deadline,
         key=key,
+        user=user,
         strict=strict,
     )
     sys.exit(carry_out(open_kept(data_folder(data), store), wishes, as_json=as_json))
@@ -263,7 +266,7 @@ def resume(data: Path | None, store: str | None) -> None:
 @_KEPT
 @_JSON
 def check(*, data: Path | None, store: str | None, as_json: bool) -> None:
-    """Read every file that jobs have made, and tell which are missing or damaged."""
+    """Read all that is kept, and tell what is missing, damaged or referred to by nothing."""
     from holdfast.apps import jobs as acting
     from holdfast.apps.keeping import data_folder, open_kept
 
@@ -276,17 +279,44 @@ def check(*, data: Path | None, store: str | None, as_json: bool) -> None:
     "--days",
     required=True,
     type=click.FloatRange(min=0.0),
-    help="Forget jobs that ended longer ago, and files that nothing refers to.",
+    help="Forget jobs that were delivered or cancelled longer ago, and files nothing refers to.",
 )
-@click.option("--failed", is_flag=True, help="Dead letters too.")
+@click.option(
+    "--failed-days",
+    default=None,
+    type=click.FloatRange(min=0.0),
+    help="Forget dead letters that are older.  [default: none]",
+)
+@click.option("--failed", is_flag=True, help="Dead letters too, after --days.")
+@click.option(
+    "--max-gib",
+    default=None,
+    type=click.FloatRange(min=0.0),
+    help="Forget delivered jobs, the oldest first, until all files fit.  [default: no limit]",
+)
 @_KEPT
-def clean(days: float, *, failed: bool, data: Path | None, store: str | None) -> None:
+def clean(
+    days: float,
+    failed_days: float | None,
+    max_gib: float | None,
+    *,
+    failed: bool,
+    data: Path | None,
+    store: str | None,
+) -> None:
     """Forget old jobs and their files. What was copied elsewhere stays."""
     from holdfast.apps import jobs as acting
     from holdfast.apps.keeping import data_folder, open_kept
+    from holdfast.stores.tidying import DAY, Keep
 
+    dead = days if failed and failed_days is None else failed_days
+    keep = Keep(
+        seconds=days * DAY,
+        dead_seconds=None if dead is None else dead * DAY,
+        max_bytes=None if max_gib is None else int(max_gib * 2**30),
+    )
     kept = open_kept(data_folder(data), store, make=False)
-    sys.exit(acting.clean(kept, days, failed=failed))
+    sys.exit(acting.clean(kept, keep))
 
 
 @jobs.command("salvage", epilog=EPILOG)

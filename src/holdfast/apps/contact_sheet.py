@@ -15,6 +15,8 @@ LABEL = 34
 INK = (230, 230, 235)
 PAPER = (24, 26, 32)
 DIM = (150, 155, 170)
+PIXELS = 80_000_000
+"""A larger picture is named and not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +41,34 @@ def contact_sheet(account: Account, path: Path, columns: int = 6) -> Path | None
 
 
 def draw_sheet(cells: Sequence[Cell], path: Path, columns: int = 6) -> Path:
-    """Draw pictures with what is to be said of each as a PNG."""
+    """Draw pictures with what is to be said of each as a PNG; one that cannot be read is named."""
     width, height = CELL
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, cell in enumerate(cells):
         left, top = index % columns * width, index // columns * height
-        with Image.open(cell.path) as picture:
-            thumb = picture.convert("RGB")
-        thumb.thumbnail((width - 12, height - LABEL - 10))
-        sheet.paste(thumb, (left + (width - thumb.width) // 2, top + 6))
+        thumb = thumbnail(cell.path, (width - 12, height - LABEL - 10))
+        if thumb is not None:
+            sheet.paste(thumb, (left + (width - thumb.width) // 2, top + 6))
         draw.text((left + 8, top + height - LABEL), cell.label, fill=INK)
         draw.text((left + 8, top + height - LABEL + 15), cell.words, fill=DIM)
     sheet.save(path)
     return path
+
+
+def thumbnail(path: Path, size: tuple[int, int]) -> Image.Image | None:
+    """A picture made small; None if it cannot be read, or is too large to be."""
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > PIXELS:
+                return None
+            picture.draft("RGB", size)
+            thumb = picture.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    thumb.thumbnail(size)
+    return thumb
 
 
 def _no_path(name: str) -> Path:

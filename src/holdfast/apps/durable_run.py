@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.apps.account import Account
 from holdfast.apps.batch import Wishes, accept
 from holdfast.apps.exits import Exit
+from holdfast.apps.json_lines import error_line
 from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
 from holdfast.apps.morning import write_report
 from holdfast.apps.screen import Screen, screen_for
@@ -80,20 +81,16 @@ def run_kept(
         order: str | None = None
         if new:
             batch = accept(kept, wishes)
-            order = batch.order
-            told = {"event": "accepted", "order": order, "jobs": len(batch.jobs)}
-            words = f"{len(batch.jobs)} jobs accepted as {order}, kept in {kept.data}"
+            order = None if batch.mixed else batch.order
+            told = {"event": "accepted", "order": batch.order, "jobs": len(batch.jobs)}
+            words = f"{len(batch.jobs)} jobs accepted as {batch.order}, kept in {kept.data}"
             sys.stdout.write((json.dumps(told) if as_json else words) + "\n")
             sys.stdout.flush()
         if keeping.resume:
             order = None  # everything that is left, with what came now
         if keeping.detach:
             return _go_on_behind(kept, keeping.again)
-        with locked(kept.data / "run.lock", wait=False) as alone:
-            if not alone:
-                raise BadInputError(
-                    f"another process works on {str(kept.data)!r}; it will do these jobs too"
-                )
+        with _alone(kept.data):
             comfy = ComfyUI(
                 *servers,
                 patience=Patience(idle=idle),
@@ -105,6 +102,19 @@ def run_kept(
             return work_off(
                 kept, comfy, Account(), order=order, output=output, as_json=as_json, wait=wait
             )
+
+
+@contextlib.contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Wait until no other run works on the folder: it need not do the jobs of this one."""
+    lock = data / "run.lock"
+    with locked(lock, wait=False) as free:
+        if free:
+            yield
+            return
+    error_line(f"another process works on {str(data)!r}; waiting for its end (the jobs are kept)")
+    with locked(lock, wait=True):
+        yield
 
 
 def _go_on_behind(kept: Kept, arguments: Sequence[str]) -> Exit:
@@ -199,7 +209,12 @@ async def _work_off(
     counts = store.counts(order=order)
     left = counts[JobState.QUEUED] + counts[JobState.RUNNING]
     _copy_the_rest(kept, order, screen)
-    report = write_report(kept, order, asked.output)
+    try:
+        report = str(write_report(kept, order, asked.output))
+    except OSError as error:
+        # The pictures are there, and so are the jobs: the report can be made at any time.
+        report = "none"
+        screen.warn(f"no report: {error.strerror}; make it with: holdfast jobs report")
     screen.account(account, asked)
     screen.say(
         f"{counts[JobState.DELIVERED]} delivered, {counts[JobState.FAILED]} failed, "
@@ -233,8 +248,13 @@ async def _tell_the_time(kept: Kept, screen: Screen, order: str | None) -> None:
 
 def _copy_the_rest(kept: Kept, order: str | None, screen: Screen) -> None:
     """Copy what was delivered and not copied, where a process was killed in between."""
-    for job in kept.store.jobs(states=[JobState.DELIVERED], order=order, limit=100_000):
-        try:
-            export_job(kept.store, kept.blobs, job.id)
-        except BadInputError as error:
-            screen.warn(str(error))
+    before: int | None = None
+    while page := kept.store.jobs(
+        states=[JobState.DELIVERED], order=order, limit=1_000, before=before
+    ):
+        for job in page:
+            try:
+                export_job(kept.store, kept.blobs, job.id)
+            except BadInputError as error:
+                screen.warn(f"{job.name}: {error}")
+        before = page[-1].number

@@ -22,14 +22,13 @@ from holdfast.apps.morning import write_report
 from holdfast.apps.spans import duration
 from holdfast.comfyui.durable import export_job
 from holdfast.errors import BadInputError
-from holdfast.ports import ambient
 from holdfast.stores import jobs as stored
+from holdfast.stores.integrity import examine
 from holdfast.stores.jobs import JobState, StoredJob, StoreUnavailableError
+from holdfast.stores.tidying import Keep, tidy
 from holdfast.text import printable
 
 _PAGE = 1_000
-GRACE_SECONDS = 86_400.0
-"""A file that nothing refers to is kept so long: its job may be about to be settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,47 +191,27 @@ def resume(kept: Kept) -> Exit:
 
 
 def check(kept: Kept, *, as_json: bool) -> Exit:
-    """Compare files with what the store says of them."""
-    damaged = {each.sha256: each.why for each in kept.blobs.check()}
-    troubles = 0
-    for job in _all(kept, (JobState.DELIVERED,), None):
-        for file in kept.store.files(job.id):
-            why = damaged.get(file.sha256)
-            if why is None and kept.blobs.path(file.sha256) is None:
-                why = "it is missing"
-            if why is None:
-                continue
-            troubles += 1
-            if as_json:
-                _print_json({"job": job.id, "filename": file.filename, "trouble": why})
-            else:
-                _say(f"{job.id}  {job.name}  {file.filename}: {why}")
+    """Compare jobs and files with what the store says of them."""
+    troubles = extra = extra_bytes = 0
+    for each in examine(kept.store, kept.blobs):
+        troubles += not each.harmless
+        extra += each.harmless
+        extra_bytes += each.size * each.harmless
+        if as_json:
+            _print_json(asdict(each))
+        elif not each.harmless:
+            _say("  ".join(part for part in (each.job, each.trouble.value, each.words) if part))
     if not as_json:
-        _say(f"{troubles} files in trouble" if troubles else "every file is there and whole")
+        _say(f"{troubles} in trouble" if troubles else "every file is there and whole")
+        if extra:
+            _say(f"nothing refers to {extra} files ({extra_bytes:,} bytes): holdfast jobs clean")
     return Exit.SOME_FAILED if troubles else Exit.OK
 
 
-def clean(kept: Kept, days: float, *, failed: bool) -> Exit:
+def clean(kept: Kept, keep: Keep) -> Exit:
     """Forget old jobs, and files that nothing refers to."""
-    states = [JobState.DELIVERED, JobState.CANCELLED] + [JobState.FAILED] * failed
-    before, forgotten = ambient.wall() - days * 86_400.0, 0
-    while count := kept.store.purge(before, states, _PAGE).result():
-        forgotten += count
-    removed = freed = 0
-    group: list[str] = []
-    for digest in [*kept.blobs.all(), ""]:
-        if digest:
-            group.append(digest)
-        if len(group) < 500 and digest:
-            continue
-        for unused in set(group) - kept.store.used_blobs(group):
-            path = kept.blobs.path(unused)
-            if path is not None and ambient.wall() - path.stat().st_mtime > GRACE_SECONDS:
-                freed += path.stat().st_size
-                kept.blobs.remove(unused)
-                removed += 1
-        group = []
-    _say(f"{forgotten} jobs forgotten, {removed} files removed ({freed:,} bytes)")
+    gone = tidy(kept.store, kept.blobs, keep)
+    _say(f"{gone.jobs} jobs forgotten, {gone.files} files removed ({gone.bytes:,} bytes)")
     kept.store.close()
     return Exit.OK
 
@@ -256,34 +235,44 @@ def copy(source: str, target: str) -> Exit:
     return Exit.OK
 
 
-def _one(kept: Kept, job_id: str) -> StoredJob:
-    found = kept.store.job(job_id)
-    if found is None:
-        near = [each for each in kept.store.jobs(search=job_id, limit=2) if _means(each, job_id)]
-        if len(near) != 1:
-            raise BadInputError(f"there is no job {job_id!r:.100}; see: holdfast jobs list")
-        found = near[0]
-    return found
+def _one(kept: Kept, text: str) -> StoredJob:
+    """The job of that id, or whose id begins so, or of that name."""
+    found = kept.store.job(text)
+    if found is not None:
+        return found
+    near = [each for each in _all(kept, None, None, text) if _means(each, text)][:6]
+    if not near:
+        raise BadInputError(f"there is no job {text!r:.100}; see: holdfast jobs list")
+    if len(near) > 1:
+        shown = ", ".join(f"{each.id} ({each.name})" for each in near[:5])
+        raise BadInputError(f"{text!r:.100} may be several jobs: {shown}; give more of the id")
+    return near[0]
 
 
 def _means(job: StoredJob, text: str) -> bool:
-    return job.id.startswith(text) or job.name == text
+    return bool(text) and (job.id.startswith(text) or job.name == text)
 
 
 def _named(
     kept: Kept, ids: Sequence[str], order: str | None, states: Sequence[JobState]
 ) -> list[StoredJob]:
     if order is not None:
+        if not kept.store.jobs(order=order, limit=1):
+            raise BadInputError(f"there is no order {order!r:.100}; see: holdfast jobs list --json")
         return list(_all(kept, states, order))
     if not ids:
         raise BadInputError("no job is named; give ids, or an order with --order")
     return [_one(kept, each) for each in ids]
 
 
-def _all(kept: Kept, states: Sequence[JobState], order: str | None) -> Iterator[StoredJob]:
+def _all(
+    kept: Kept, states: Sequence[JobState] | None, order: str | None, search: str = ""
+) -> Iterator[StoredJob]:
     before: int | None = None
     while True:
-        page = kept.store.jobs(states=states, order=order, limit=_PAGE, before=before)
+        page = kept.store.jobs(
+            states=states, order=order, search=search, limit=_PAGE, before=before
+        )
         yield from page
         if len(page) < _PAGE:
             return

@@ -8,27 +8,30 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from holdfast.apps.contact_sheet import Cell, draw_sheet
+from holdfast.apps.contact_sheet import Cell, draw_sheet, thumbnail
 from holdfast.apps.keeping import Kept
 from holdfast.apps.spans import duration
-from holdfast.stores.jobs import JobFile, JobState, StoredJob
+from holdfast.stores.jobs import JobState, StoredJob
 from holdfast.telemetry.plots import safe
 
-JOBS = 5_000
+JOBS = 20_000
 """Jobs of a report, at most; the counts are of all."""
-PICTURES = 1_000
-"""Pictures of a report, at most: each takes some 10 kB."""
-SHEET = 500
-"""Pictures of a contact sheet, at most."""
+PICTURES = 5_000
+"""Pictures of a report, at most."""
+MANY = 1_000
+"""Pictures from which on they are drawn smaller, so that a browser can still open the page."""
+SHEET = 480
+"""Pictures of a contact sheet; what does not fit goes on to the next one."""
 THUMB = (220, 180)
-_PIXELS = 100_000_000
-"""A larger picture is named and not drawn."""
+SMALL = (120, 100)
+_MAY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""A hostile name that got past the escaping would still have nothing to run or to load."""
 _STYLE = """
 :root { color-scheme: light dark; --paper: #f6f7f9; --card: #fff; --ink: #1c2430;
   --soft: #5b6676; --line: #e3e7ed; --bad: #b42318; --changed: #8a5a00; --good: #2f7d4f; }
@@ -65,23 +68,35 @@ def write_report(kept: Kept, order: str | None, folder: Path) -> Path:
         OSError: they cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = kept.store.jobs(order=order, limit=JOBS, newest_first=False)
+    jobs = list(islice(_all(kept, order), JOBS))
     told = [_told(kept, job) for job in jobs]
     counts = {state.value: n for state, n in kept.store.counts(order=order).items()}
-    whole = {"order": order, "counts": counts, "jobs": told}
+    left_out = max(0, sum(counts.values()) - len(jobs))
+    whole = {"order": order, "counts": counts, "left_out": left_out, "jobs": told}
     _put(folder / "report.json", json.dumps(whole, indent=1).encode())
     page = folder / "report.html"
     _put(page, "".join(_page(kept, jobs, told, counts, order)).encode())
     cells = list(_cells(kept, jobs, told))
-    if cells:
-        draw_sheet(cells[:SHEET], folder / "contact-sheet.png")
+    for number, start in enumerate(range(0, len(cells), SHEET), 1):
+        name = "contact-sheet.png" if number == 1 else f"contact-sheet-{number}.png"
+        draw_sheet(cells[start : start + SHEET], folder / name)
     return page
 
 
+def _all(kept: Kept, order: str | None) -> Iterator[StoredJob]:
+    after: int | None = None
+    while page := kept.store.jobs(order=order, limit=1_000, newest_first=False, before=after):
+        yield from page
+        after = page[-1].number
+
+
 def _put(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    part = path.with_name(f".{path.name}-{os.urandom(4).hex()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _told(kept: Kept, job: StoredJob) -> dict[str, Any]:
@@ -101,6 +116,7 @@ def _told(kept: Kept, job: StoredJob) -> dict[str, Any]:
         "files": [
             {
                 "filename": each.filename,
+                "type": each.type,
                 "sha256": each.sha256,
                 "bytes": each.size,
                 "media_type": each.media_type,
@@ -137,6 +153,7 @@ def _page(
     yield (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{_MAY}">'
         f"<title>Holdfast: {safe(order or 'all jobs')}</title><style>{_STYLE}</style></head>"
         f"<body><main><h1>{safe(order or 'All jobs')}</h1><p class=soft>{_span(jobs)}</p>"
         "<div class=tiles>"
@@ -144,25 +161,60 @@ def _page(
     for state, count in counts.items():
         yield f"<div class=tile><b>{count}</b><span class=soft>{safe(state)}</span></div>"
     yield "</div>"
-    failed = [(j, t) for j, t in zip(jobs, told, strict=True) if j.state is JobState.FAILED]
-    if failed:
-        yield "<h2>Failed</h2><div class=grid>"
-        for job, each in failed:
-            yield f"<article><b>{safe(job.name)}</b>{_lines(each)}"
-            yield f"<p class=soft>Again: <code>holdfast jobs retry {safe(job.id)}</code></p>"
-            yield "</article>"
+    pairs = list(zip(jobs, told, strict=True))
+    yield from _left_out(told, sum(counts.values()) - len(jobs))
+    yield from _section(
+        "Failed",
+        (
+            f"<article><b>{safe(job.name)}</b>{_lines(each)}"
+            f"<p class=soft>Again: <code>holdfast jobs retry {safe(job.id)}</code></p></article>"
+            for job, each in pairs
+            if job.state is JobState.FAILED
+        ),
+    )
+    yield from _section(
+        "Not done",
+        (
+            f"<article><b>{safe(job.name)}</b><p class=soft>{safe(job.state.value)}</p></article>"
+            for job, _each in pairs
+            if job.state not in (JobState.DELIVERED, JobState.FAILED)
+        ),
+    )
+    yield from _section("Delivered", _delivered(kept, pairs))
+    yield "</main></body></html>"
+
+
+def _left_out(told: list[dict[str, Any]], jobs: int) -> Iterator[str]:
+    pictures = sum(_is_drawn(file) for each in told for file in each["files"])
+    if jobs > 0:
+        yield f"<p class=soft>{jobs:,} more jobs are in the store, and not on this page.</p>"
+    if pictures > PICTURES:
+        yield f"<p class=soft>The first {PICTURES:,} of {pictures:,} pictures are shown.</p>"
+
+
+def _section(title: str, articles: Iterator[str]) -> Iterator[str]:
+    first = next(articles, None)
+    if first is not None:
+        yield f"<h2>{title}</h2><div class=grid>{first}"
+        yield from articles
         yield "</div>"
-    yield "<h2>Delivered</h2><div class=grid>"
+
+
+def _delivered(kept: Kept, pairs: list[tuple[StoredJob, dict[str, Any]]]) -> Iterator[str]:
+    many = sum(_is_drawn(file) for _job, each in pairs for file in each["files"]) > MANY
     shown = 0
-    for job, each in zip(jobs, told, strict=True):
+    for job, each in pairs:
         if job.state is JobState.DELIVERED:
             pictures = ""
-            for file in kept.store.files(job.id):
-                if shown < PICTURES and (drawn := _thumb(kept, file)):
-                    pictures += drawn
+            for file in each["files"]:
+                if _is_drawn(file) and shown < PICTURES:
+                    pictures += _thumb(kept, file, SMALL if many else THUMB)
                     shown += 1
             yield f"<article>{pictures}<b>{safe(job.name)}</b>{_lines(each)}</article>"
-    yield "</div></main></body></html>"
+
+
+def _is_drawn(file: dict[str, Any]) -> bool:
+    return bool(file["type"] == "output" and file["media_type"].startswith("image/"))
 
 
 def _span(jobs: list[StoredJob]) -> str:
@@ -192,19 +244,12 @@ def _lines(told: dict[str, Any]) -> str:
     return "".join(lines)
 
 
-def _thumb(kept: Kept, file: JobFile) -> str:
-    path = kept.blobs.path(file.sha256)
-    big = (file.width or 0) * (file.height or 0) > _PIXELS
-    if path is None or big or not file.media_type.startswith("image/") or file.type != "output":
-        return ""
-    try:
-        with Image.open(path) as picture:
-            picture.draft("RGB", THUMB)
-            thumb = picture.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return ""
-    thumb.thumbnail(THUMB)
+def _thumb(kept: Kept, file: dict[str, Any], size: tuple[int, int]) -> str:
+    path = kept.blobs.path(file["sha256"])
+    thumb = None if path is None else thumbnail(path, size)
+    if thumb is None:
+        return f"<p class=bad>{safe(file['filename'])} cannot be shown</p>"
     held = io.BytesIO()
     thumb.save(held, "JPEG", quality=80)
     text = base64.b64encode(held.getvalue()).decode()
-    return f"<img alt='{safe(file.filename)}' src='data:image/jpeg;base64,{text}'>"
+    return f"<img alt='{safe(file['filename'])}' src='data:image/jpeg;base64,{text}'>"
