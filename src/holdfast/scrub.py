@@ -38,6 +38,7 @@ _TOKENS = tuple(
     for literal, pattern in (
         *((literal, "[A-Za-z0-9]{20,}+") for literal in _SIMPLE.split()),
         ("sk-", rf"(?=[a-z-]{{0,60}}[A-Z0-9_])[{_RUN}]{{16,}}+"),  # OpenAI, Anthropic, OpenRouter
+        ("hf_", r"[a-z2-7]{12}_[A-Za-z0-9]{20,}+"),  # a key of our own gateway
         ("gh", rf"[pousr]_[{_RUN}.]{{20,}}+"),  # GitHub
         ("github_pat_", r"[A-Za-z0-9_]{20,}+"),
         ("gl", r"(?:pat|ptt|dt|rt|soat|cbt|ft|agent|imt|oas|ffct)-[\w.-]{16,}+"),  # GitLab

@@ -5,6 +5,7 @@ Mounted at ``/holdfast/api``, with an OpenAPI document at ``/holdfast/api/openap
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -12,14 +13,18 @@ from typing import Annotated, Any
 import sqlalchemy.exc
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.comfyui import ComfyUI, Workflow
 from holdfast.comfyui.durable import new_job
 from holdfast.comfyui.gateway.audit import AuditLog
-from holdfast.comfyui.gateway.caller import EVERY_SCOPE, Caller, Quotas
+from holdfast.comfyui.gateway.caller import Caller, Quotas
+from holdfast.comfyui.gateway.guard import Refusal
+from holdfast.comfyui.gateway.intake import Intake
 from holdfast.comfyui.gateway.keys import Key, KeyStore
+from holdfast.comfyui.gateway.limits import whole_seconds
 from holdfast.errors import BadInputError
 from holdfast.stores.jobs import (
     JobState,
@@ -28,6 +33,7 @@ from holdfast.stores.jobs import (
     StoredJob,
     StoreUnavailableError,
 )
+from holdfast.text import printable
 
 JobId = Annotated[str, Path(min_length=1, max_length=200, description="The id of a job.")]
 MOST = 500
@@ -83,6 +89,7 @@ def rest_app(
     *,
     on_accepted: Callable[[StoredJob], None],
     on_change: Callable[[str], None],
+    intake: Intake | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -93,13 +100,17 @@ def rest_app(
         audit: who did what.
         on_accepted: told of each job that was accepted.
         on_change: told of each user whose jobs were changed.
+        intake: who may have another job in the queue; the one of ComfyUI's side, so that a quota
+            holds for both. None: only the store's own limits hold.
     """
     app = FastAPI(title="Holdfast", version="1", docs_url=None, redoc_url=None)
     app.add_exception_handler(BadInputError, _refused(400))
     app.add_exception_handler(QueueFullError, _refused(429))
     app.add_exception_handler(StoreUnavailableError, _refused(503))
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _refused(503))
-    _Jobs(store, on_accepted, on_change).add_to(app)
+    app.add_exception_handler(Refusal, _turned_away)
+    app.add_exception_handler(RequestValidationError, _misshapen)
+    _Jobs(store, on_accepted, on_change, intake).add_to(app)
     _Administration(store, comfy, keys, audit).add_to(app)
     return app
 
@@ -110,8 +121,10 @@ class _Jobs:
         store: JobStore,
         on_accepted: Callable[[StoredJob], None],
         on_change: Callable[[str], None],
+        intake: Intake | None,
     ) -> None:
         self._store = store
+        self._intake = intake
         self._on_accepted = on_accepted
         self._on_change = on_change
 
@@ -150,13 +163,15 @@ class _Jobs:
         _need(caller, "run")
         workflow = Workflow.from_api(body.workflow, name=body.name or "job")
         top = caller.quotas.top_priority
+        priority = body.priority if top is None else min(body.priority, top)
+        await self._let_in(caller, priority)
         new = new_job(
             workflow,
             name=body.name,
             strict=body.strict,
             user=caller.user,
             key=body.key,
-            priority=body.priority if top is None else min(body.priority, top),
+            priority=priority,
         )
         (job,) = await run_in_threadpool(lambda: self._store.accept([new]).result())
         self._on_accepted(job)
@@ -181,11 +196,25 @@ class _Jobs:
         self._own(job_id, caller)
         return self._changed(self._store.cancel(job_id).result())
 
-    def retried(self, job_id: JobId, caller: Annotated[Caller, Depends(_caller)]) -> dict[str, Any]:
+    async def retried(
+        self, job_id: JobId, caller: Annotated[Caller, Depends(_caller)]
+    ) -> dict[str, Any]:
         """Queue a job that failed or was cancelled once more."""
-        _need(caller, "cancel")
-        self._own(job_id, caller)
-        return self._changed(self._store.retry(job_id).result())
+        _need(caller, "run")
+        job = await run_in_threadpool(self._own, job_id, caller)
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
+            top = caller.quotas.top_priority
+            await self._let_in(caller, job.priority if top is None else min(job.priority, top))
+        return self._changed(await asyncio.wrap_future(self._store.retry(job_id)))
+
+    async def _let_in(self, caller: Caller, priority: int) -> None:
+        """Judge one more job, as ComfyUI's side does."""
+        if self._intake is None:
+            return
+        for user in (None, caller.user):
+            if self._intake.stale(user):
+                await run_in_threadpool(self._intake.recount, user)
+        self._intake.judge(caller, priority)
 
     def moved(
         self, job_id: JobId, body: Priority, caller: Annotated[Caller, Depends(_caller)]
@@ -301,8 +330,11 @@ _COMMON: dict[int | str, dict[str, Any]] = {
 
 
 def _caller(request: Request) -> Caller:
+    """Whoever the door has let in; where there is no door, nobody."""
     found = getattr(request.state, "caller", None)
-    return found if isinstance(found, Caller) else Caller("", EVERY_SCOPE, "", "")
+    if not isinstance(found, Caller):
+        raise HTTPException(401, "a key is needed")
+    return found
 
 
 def _need(caller: Caller, scope: str) -> None:
@@ -319,6 +351,29 @@ def _refused(status: int) -> Callable[[Request, Exception], JSONResponse]:
         return JSONResponse({"detail": words[:2_000]}, status, headers)
 
     return answer
+
+
+async def _turned_away(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, Refusal):
+        raise error
+    after = error.retry_after
+    headers = {} if after is None else {"Retry-After": str(whole_seconds(after))}
+    return JSONResponse({"detail": error.message}, error.status, headers)
+
+
+async def _misshapen(_request: Request, error: Exception) -> JSONResponse:
+    """Tell what is wrong without what was sent: it may be what no JSON can tell, or a secret."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    told = [
+        {
+            "loc": [printable(str(part))[:100] for part in each["loc"]],
+            "msg": printable(str(each["msg"]))[:500],
+            "type": str(each["type"]),
+        }
+        for each in error.errors()[:20]
+    ]
+    return JSONResponse({"detail": told}, 422)
 
 
 def _job(job: StoredJob) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""Holdfast's own interface, without a socket between."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from holdfast.comfyui import ComfyUI
+from holdfast.comfyui.gateway.access import Access
+from holdfast.comfyui.gateway.audit import AuditLog
+from holdfast.comfyui.gateway.exposure import Exposure
+from holdfast.comfyui.gateway.intake import Intake
+from holdfast.comfyui.gateway.keys import KeyStore, Quotas
+from holdfast.comfyui.gateway.limits import Shedding
+from holdfast.comfyui.gateway.rest import rest_app
+from holdfast.stores.jobs import JobState, JobStore
+
+WORKFLOW = {"1": {"class_type": "SaveImage", "inputs": {}}}
+
+
+class House:
+    def __init__(self, folder):
+        self.store = JobStore(folder / "jobs.db")
+        self.keys = KeyStore(self.store.engine)
+        self.audit = AuditLog(self.store.engine)
+        self.app = rest_app(
+            self.store,
+            ComfyUI("http://127.0.0.1:1"),
+            self.keys,
+            self.audit,
+            on_accepted=lambda _: None,
+            on_change=lambda _: None,
+            intake=Intake(self._open, Shedding(most=50)),
+        )
+        self.door = Access(self._mounted, self.keys, Exposure.read(), self.audit)
+
+    def _open(self, user):
+        counts = self.store.counts(user=user)
+        return counts[JobState.QUEUED] + counts[JobState.RUNNING]
+
+    async def _mounted(self, scope, receive, send):
+        scope["path"] = scope["path"].removeprefix("/holdfast/api")
+        await self.app(scope, receive, send)
+
+    def client(self, *scopes, user="ann", **quotas):
+        shown, _ = self.keys.create(user, scopes, quotas=Quotas(**quotas))
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.door),
+            base_url="http://127.0.0.1:8188/holdfast/api",
+            headers={"X-API-Key": shown},
+        )
+
+    def close(self):
+        self.audit.close()
+        self.store.close()
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+async def test_without_the_door_nobody_is_let_in(house):
+    transport = httpx.ASGITransport(house.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/jobs")).status_code == 401
+        assert (await client.post("/keys", json={})).status_code in {401, 422}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"paused": NaN}', b'{"paused": 1e400}', b'{"paused": true, "reason": "\\ud800"}',
+     b'{"paused": true, "\\ud800": 1}', b"\xff\xfe", b"[" * 100_000, b"9" * 6_000],
+)  # fmt: skip
+async def test_what_no_json_can_tell_is_refused_without_being_told_back(house, body):
+    async with house.client("admin") as client:
+        answer = await client.put(
+            "/queue", content=body, headers={"content-type": "application/json"}
+        )
+    assert answer.status_code in {400, 422}
+    assert "detail" in answer.json()
+
+
+async def test_a_refusal_does_not_tell_back_what_was_sent(house):
+    async with house.client("admin") as client:
+        answer = await client.post("/keys", json={"user": ["my-secret"], "scopes": ["view"]})
+    assert answer.status_code == 422
+    assert "my-secret" not in answer.text
+
+
+async def test_quotas_hold_here_as_on_comfyuis_side(house):
+    async with house.client("view", "run", "cancel", max_queued=2) as client:
+        seen = [
+            (await client.post("/jobs", json={"workflow": WORKFLOW, "name": str(n)})).status_code
+            for n in range(3)
+        ]
+        assert seen == [201, 201, 429]
+    async with house.client("view", "run", user="bob", jobs_per_hour=1) as client:
+        assert (await client.post("/jobs", json={"workflow": WORKFLOW})).status_code == 201
+        answer = await client.post("/jobs", json={"workflow": WORKFLOW})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 60
+
+
+async def test_running_once_more_is_running_and_counts(house):
+    async with house.client("view", "run", "cancel", jobs_per_hour=2) as client:
+        job = (await client.post("/jobs", json={"workflow": WORKFLOW})).json()["id"]
+        assert (await client.post(f"/jobs/{job}/cancel")).json()["state"] == "cancelled"
+        assert (await client.post(f"/jobs/{job}/retry")).json()["state"] == "queued"
+        assert (await client.post(f"/jobs/{job}/cancel")).status_code == 200
+        assert (await client.post(f"/jobs/{job}/retry")).status_code == 429
+        async with house.client("view", "cancel") as other:
+            assert (await other.post(f"/jobs/{job}/retry")).status_code == 403
+
+
+async def test_somebody_elses_job_is_no_job(house):
+    async with house.client("view", "run", "cancel") as ann:
+        job = (await ann.post("/jobs", json={"workflow": WORKFLOW})).json()["id"]
+    async with house.client("view", "run", "cancel", user="bob") as bob:
+        assert (await bob.get("/jobs")).json() == []
+        for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
+            theirs = await bob.request(method, f"/jobs/{job}{path}")
+            unknown = await bob.request(method, f"/jobs/nothing{path}")
+            assert (theirs.status_code, theirs.content) == (404, unknown.content)
+
+
+async def test_a_key_made_here_opens_and_is_shown_once(house):
+    async with house.client("admin") as root:
+        made = (await root.post("/keys", json={"user": "eve", "scopes": ["view"]})).json()
+        assert house.keys.verify(made["key"]).user == "eve"
+        assert made["key"].split("_")[2] not in (await root.get("/keys")).text
+        assert (await root.delete(f"/keys/{made['id']}")).json()["disabled"] is True
+        assert house.keys.verify(made["key"]) is None
