@@ -91,6 +91,7 @@ class Frame:
 def framed(visit: Visit, heading: str, path: str, *, search: str = "") -> Iterator[Frame]:
     """A page with its frame; what is made within goes into its main part."""
     ui.page_title(f"{cut(heading, 60)} · {visit.deck.title}")
+    ui.colors(primary="#2563eb", positive="#15803d", negative="#c62828", warning="#b45309")
     ui.dark_mode({"light": False, "dark": True}.get(visit.theme))
     with box("header", "top"):
         with box("a", "brand", href=visit.to("/"), aria_label=f"{visit.deck.title}: overview"):

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from holdfast.apps.dashboard import PREFIX
-from holdfast.apps.dashboard.caller import Audit
+from holdfast.apps.dashboard.caller import Audit, Renew
 from holdfast.apps.dashboard.pages import (
     controls,
     dead_letters,
@@ -36,7 +36,13 @@ stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"><circle cx="16
 
 
 def mount_once(
-    app: Starlette, source: DashboardSource, *, blobs: Blobs, title: str, audit: Audit | None
+    app: Starlette,
+    source: DashboardSource,
+    *,
+    blobs: Blobs,
+    title: str,
+    audit: Audit | None,
+    renew: Renew | None,
 ) -> None:
     """As `holdfast.apps.dashboard.mount`.
 
@@ -45,7 +51,7 @@ def mount_once(
     """
     if core.app.config.has_run_config:
         raise RuntimeError("the dashboard is mounted already, and can be once in a process only")
-    deck = Deck(source, title, audit)
+    deck = Deck(source, title, audit, renew)
     for page in _PAGES:
         page.register(deck)
     ui.add_css(Path(__file__).with_name("look.css").read_text("utf-8"), shared=True)
@@ -65,6 +71,6 @@ def mount_once(
     )
     mounted = app.router.routes.pop()
     assert isinstance(mounted, Mount)  # noqa: S101 - `run_with` has just added it
-    mounted.app = Guarded(mounted.app)
+    mounted.app = Guarded(mounted.app, renew)
     # Before everything else: a gateway passes on whatever nobody else answers.
-    app.router.routes[:0] = [*routes(source, blobs, PREFIX), mounted]
+    app.router.routes[:0] = [*routes(source, blobs, PREFIX, renew), mounted]
