@@ -188,7 +188,7 @@ class Past:
 
     def picture(self, number: int) -> NewFile:
         wide = number % 4 == 0
-        width, height = (768, 512) if wide else (640, 640)
+        width, height = (576, 384) if wide else (384, 384)
         recipe = Recipe(PROMPTS[number % len(PROMPTS)], seed=number, model=MODELS[number % 3])
         pixels = (np.clip(paint(recipe, width, height), 0, 1) * 255).astype(np.uint8)
         path = self.blobs.staging() / f"{number}.png"

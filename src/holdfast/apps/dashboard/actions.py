@@ -106,6 +106,8 @@ async def confirmed(question: str, label: str) -> bool:
             push("No", lambda: dialog.submit(False)).props("autofocus")
             push(label, lambda: dialog.submit(True), "", "act danger")
     answer = await dialog
+    if dialog.client.is_deleted:
+        return False  # whoever was asked has gone
     dialog.delete()
     return answer is True
 
