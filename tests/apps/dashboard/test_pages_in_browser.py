@@ -89,7 +89,9 @@ def chromium() -> Iterator[Any]:
 def visit(chromium, site: Site, who: str = "", size: str = "desktop", **how: Any) -> Iterator[Any]:
     """A page of a fresh browser, in which nothing may go wrong."""
     width, height = SIZES[size]
-    context = chromium.new_context(viewport={"width": width, "height": height}, **how)
+    context = chromium.new_context(
+        viewport={"width": width, "height": height}, reduced_motion="reduce", **how
+    )
     if who:
         context.add_cookies([{"name": "who", "value": who, "url": site.url}])
     page = context.new_page()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nicegui import core, ui
+from nicegui import Client, core, ui
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -28,6 +28,8 @@ from holdfast.apps.dashboard.sources import DashboardSource
 from holdfast.apps.dashboard.thumbnails import Blobs
 from holdfast.apps.dashboard.visit import Deck
 
+MOST_PAGES = 150
+"""Pages at a time, of all visitors; the largest takes about 4 MB."""
 _PAGES = (overview, servers, jobs, job, errors, dead_letters, controls)
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect width="32" height="32" rx="8" fill="#2f6fed"/><g fill="none" stroke="#fff"
@@ -71,6 +73,6 @@ def mount_once(
     )
     mounted = app.router.routes.pop()
     assert isinstance(mounted, Mount)  # noqa: S101 - `run_with` has just added it
-    mounted.app = Guarded(mounted.app, renew)
+    mounted.app = Guarded(mounted.app, renew, lambda: len(Client.instances) >= MOST_PAGES)
     # Before everything else: a gateway passes on whatever nobody else answers.
     app.router.routes[:0] = [*routes(source, blobs, PREFIX, renew), mounted]

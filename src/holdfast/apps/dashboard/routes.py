@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import quote
 
 from starlette.requests import HTTPConnection, Request
@@ -19,6 +20,8 @@ from holdfast.apps.dashboard.thumbnails import Blobs, Thumbnails, is_sha256
 THEME_COOKIE = "holdfast_theme"
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86_400
+_PARTS = "/_nicegui"
+"""What pages are made of has this in its address; open pages go on when no new ones are."""
 
 _POLICY = (
     "default-src 'self'; "
@@ -41,9 +44,15 @@ class Guarded:
     Its answers forbid the browser to load anything from elsewhere, and to show it in a frame.
     """
 
-    def __init__(self, app: ASGIApp, renew: Renew | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        renew: Renew | None = None,
+        crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.app = app
         self._renew = renew
+        self._crowded = crowded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on, with those headers added."""
@@ -58,6 +67,12 @@ class Guarded:
             if not visitor.can(Right.READ):
                 await _closed(scope, receive, guarded, visitor.why_not(Right.READ))
                 return
+        # Each page that is asked for takes memory for a minute at least, even if nobody opens it.
+        if scope["type"] == "http" and _PARTS not in scope["path"] and self._crowded():
+            again = {"Retry-After": "30"}
+            full = PlainTextResponse("too many pages are open; try again soon", 503, again)
+            await full(scope, receive, guarded)
+            return
         await self.app(scope, receive, guarded)
 
 
