@@ -52,9 +52,7 @@ def action(
         if then is not None:
             await then()
 
-    button = ui.button(label, icon=icon or None, on_click=pressed)
-    button.props("no-caps unelevated dense" if danger else "no-caps outline dense")
-    button.classes("act danger" if danger else "act")
+    button = push(label, pressed, icon, "act danger" if danger else "act")
     why_not = visit.visitor.why_not(scope)
     spoken = f"{label}: {about}" if about else label
     if why_not:
@@ -64,6 +62,15 @@ def action(
     if spoken != label:
         put(button, "aria-label", spoken)
     return button
+
+
+def push(
+    label: str, pressed: Callable[..., object] | None, icon: str = "", classes: str = "act"
+) -> ui.button:
+    """A button that looks like all others."""
+    # Without a colour, for Quasar's are such as no style sheet overrules.
+    button = ui.button(label, icon=icon or None, color=None, on_click=pressed)
+    return button.props("no-caps unelevated dense no-wrap").classes(classes)
 
 
 async def perform(visit: Visit, act: Act, *, name: str, target: str, scope: Scope) -> bool:
@@ -95,12 +102,12 @@ async def confirmed(question: str, label: str) -> bool:
     with ui.dialog() as dialog, box("div", "card ask", role="document"):
         put(dialog, "aria-label", question)
         Words("p", question)
-        with box("div", "row end"):
-            no = ui.button("No", on_click=lambda: dialog.submit(False))
-            no.props("no-caps flat autofocus").classes("act")
-            yes = ui.button(label, on_click=lambda: dialog.submit(True))
-            yes.props("no-caps unelevated").classes("act danger")
+        with box("div", "bar end"):
+            push("No", lambda: dialog.submit(False)).props("autofocus")
+            push(label, lambda: dialog.submit(True), "", "act danger")
     answer = await dialog
+    if dialog.client.is_deleted:
+        return False  # whoever was asked has gone
     dialog.delete()
     return answer is True
 

@@ -16,8 +16,8 @@ Audit = Callable[[str, str, str, bool], object]
 class Scope(StrEnum):
     """What a caller may be allowed to do here."""
 
-    READ = "view"
-    """See one's own jobs."""
+    READ = "dashboard"
+    """Open the dashboard, and see one's own jobs."""
     SUBMIT = "cancel"
     """Cancel, retry and rank one's own jobs."""
     ADMIN = "admin"
@@ -37,21 +37,25 @@ class Caller(Protocol):
         ...
 
 
+Renew = Callable[[Any], "Caller | None"]
+"""What a caller may now, some time after they were let through; None if nothing any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """A caller as the pages ask it."""
 
     caller: Caller | None = None
     """None where nobody is asked for a key: then everything is allowed."""
+    renew: Renew | None = None
+    """Asked before each answer, because a page stays open while its key is taken away."""
 
     def can(self, scope: Scope) -> bool:
         """Whether this visitor may do that now."""
-        caller = self.caller
-        if caller is None:
+        if self.caller is None:
             return True
-        return bool(caller.can(scope.value)) or (
-            scope is not Scope.ADMIN and bool(caller.can(Scope.ADMIN.value))
-        )
+        caller = self.caller if self.renew is None else self.renew(self.caller)
+        return caller is not None and bool(caller.can(scope.value) or caller.can(Scope.ADMIN.value))
 
     @property
     def name(self) -> str:
@@ -63,12 +67,18 @@ class Visitor:
         """The one user whose jobs they may see; None if they may see everybody's."""
         return None if self.can(Scope.ADMIN) else self.name
 
+    @property
+    def top_priority(self) -> int | None:
+        """The highest priority they may give a job; None for any."""
+        found = getattr(getattr(self.caller, "quotas", None), "top_priority", None)
+        return found if isinstance(found, int) else None
+
     def why_not(self, scope: Scope) -> str:
         """Why an action is not theirs; empty if it is."""
         return "" if self.can(scope) else f"Your key has not the scope “{scope.value}”"
 
 
-def visitor_of(connection: HTTPConnection) -> Visitor:
+def visitor_of(connection: HTTPConnection, renew: Renew | None = None) -> Visitor:
     """Who asks."""
     caller: Any = getattr(connection.state, "caller", None)
-    return Visitor(caller)
+    return Visitor(caller, renew)

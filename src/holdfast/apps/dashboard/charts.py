@@ -14,7 +14,7 @@ from holdfast.apps.dashboard.sources import Series, StrategyView
 
 GREEN, RED, BLUE, VIOLET, GREY = "#22a06b", "#e5484d", "#3b82f6", "#8b5cf6", "#8a93a6"
 _LINE = "rgba(138,147,166,0.22)"
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
+_FONT = "Roboto, system-ui, -apple-system, 'Segoe UI', sans-serif"
 
 
 def throughput(series: Series) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def categories_words(categories: Sequence[tuple[str, int]]) -> str:
 def errors_by_minute(minutes: Sequence[int]) -> dict[str, Any]:
     """Errors of the last hour, by the minute."""
     count = len(minutes)
-    labels = [f"{count - 1 - place} min ago" for place in range(count)]
+    labels = [f"-{count - 1 - place} min" for place in range(count)]
     return _frame(labels, [_bars("Errors", minutes, RED)], whole=True)
 
 
@@ -84,7 +84,11 @@ def recovery_rates(strategies: Sequence[StrategyView]) -> dict[str, Any]:
         [round(each.rate * 100) for each in shown],
         GREEN,
     )
-    options["xAxis"] |= {"max": 100, "axisLabel": {"color": GREY, "formatter": "{value} %"}}
+    options["xAxis"] |= {
+        "max": 100,
+        "splitNumber": 2,
+        "axisLabel": {"color": GREY, "formatter": "{value} %"},
+    }
     options["series"][0]["label"]["formatter"] = "{c} %"
     return options
 
@@ -139,7 +143,12 @@ def _frame(
         "xAxis": {
             "type": "category",
             "data": labels,
-            "axisLabel": {"color": GREY, "hideOverlap": True},
+            "axisLabel": {
+                "color": GREY,
+                "hideOverlap": True,
+                "alignMinLabel": "left",
+                "alignMaxLabel": "right",
+            },
             "axisTick": {"show": False},
             "axisLine": {"lineStyle": {"color": _LINE}},
         },
@@ -165,7 +174,7 @@ def _across(labels: list[str], values: list[int], colour: str) -> dict[str, Any]
         "yAxis": {
             "type": "category",
             "data": labels,
-            "axisLabel": {"color": GREY, "width": 150, "overflow": "truncate"},
+            "axisLabel": {"color": GREY, "width": 110, "overflow": "truncate"},
             "axisTick": {"show": False},
             "axisLine": {"show": False},
         },
@@ -200,7 +209,9 @@ def _line(name: str, values: Sequence[float | None], colour: str) -> dict[str, A
         "type": "line",
         "data": list(values),
         "connectNulls": True,
-        "showSymbol": False,
+        # A lone minute is no line yet.
+        "showSymbol": sum(each is not None for each in values) < 12,
+        "symbolSize": 6,
         "lineStyle": {"width": 2, "type": "solid" if name == "p50" else "dashed"},
         "itemStyle": {"color": colour},
         "areaStyle": {"opacity": 0.08},

@@ -91,15 +91,20 @@ class Frame:
 def framed(visit: Visit, heading: str, path: str, *, search: str = "") -> Iterator[Frame]:
     """A page with its frame; what is made within goes into its main part."""
     ui.page_title(f"{cut(heading, 60)} · {visit.deck.title}")
+    ui.colors(primary="#2563eb", positive="#15803d", negative="#c62828", warning="#b45309")
     ui.dark_mode({"light": False, "dark": True}.get(visit.theme))
-    with box("header", "top"):
+    # NiceGUI's own page is the main part already, and a header does not belong into that.
+    with ui.context.client.layout:
+        header = box("header", "top")
+    header.move(target_index=0)
+    with header:
         with box("a", "brand", href=visit.to("/"), aria_label=f"{visit.deck.title}: overview"):
             sign("anchor")
             Words("span", visit.deck.title)
         badges = _menu(visit, path)
         find = _search(visit, search)
         _theme(visit)
-    main = box("main", "page", id="main", tabindex="-1")
+    main = box("div", "page", tabindex="-1")
     ui.skip_link(target=main)
     with main:
         frame = Frame(visit)

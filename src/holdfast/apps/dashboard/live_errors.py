@@ -14,6 +14,7 @@ from holdfast.apps.dashboard.sources import (
     StrategyView,
 )
 from holdfast.errors import BadInputError
+from holdfast.machines.permits import CircuitState
 from holdfast.policies.breaker import CircuitBreaker
 from holdfast.system.degradation import DegradationLevel, GracefulDegradation
 from holdfast.telemetry.analytics import ErrorAnalytics
@@ -24,6 +25,7 @@ MOST_GROUPS = 30
 MOST_BREAKERS = 200
 MOST_CHANGES = 20
 MOST_STRATEGIES = 20
+_BY_HAND = (CircuitState.FORCED_OPEN, CircuitState.DISABLED, CircuitState.METRICS_ONLY)
 HOW = ("open", "closed", "reset")
 """How a breaker can be moved by hand."""
 
@@ -108,6 +110,8 @@ def force(breakers: Mapping[str, CircuitBreaker], name: str, how: str) -> str:
         breaker.force_open()
         return f"{name} refuses every call until it is closed by hand"
     if how == "closed":
+        if breaker.state in _BY_HAND:
+            breaker.reset()  # what was set by hand is not for `close` to undo
         breaker.close()
         return f"{name} is closed"
     breaker.reset()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nicegui import core, ui
+from nicegui import Client, core, ui
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from holdfast.apps.dashboard import PREFIX
-from holdfast.apps.dashboard.caller import Audit
+from holdfast.apps.dashboard.caller import Audit, Renew
 from holdfast.apps.dashboard.pages import (
     controls,
     dead_letters,
@@ -28,6 +28,8 @@ from holdfast.apps.dashboard.sources import DashboardSource
 from holdfast.apps.dashboard.thumbnails import Blobs
 from holdfast.apps.dashboard.visit import Deck
 
+MOST_PAGES = 150
+"""Pages at a time, of all visitors; the largest takes about 4 MB."""
 _PAGES = (overview, servers, jobs, job, errors, dead_letters, controls)
 _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect width="32" height="32" rx="8" fill="#2f6fed"/><g fill="none" stroke="#fff"
@@ -36,7 +38,13 @@ stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"><circle cx="16
 
 
 def mount_once(
-    app: Starlette, source: DashboardSource, *, blobs: Blobs, title: str, audit: Audit | None
+    app: Starlette,
+    source: DashboardSource,
+    *,
+    blobs: Blobs,
+    title: str,
+    audit: Audit | None,
+    renew: Renew | None,
 ) -> None:
     """As `holdfast.apps.dashboard.mount`.
 
@@ -45,7 +53,7 @@ def mount_once(
     """
     if core.app.config.has_run_config:
         raise RuntimeError("the dashboard is mounted already, and can be once in a process only")
-    deck = Deck(source, title, audit)
+    deck = Deck(source, title, audit, renew)
     for page in _PAGES:
         page.register(deck)
     ui.add_css(Path(__file__).with_name("look.css").read_text("utf-8"), shared=True)
@@ -65,6 +73,6 @@ def mount_once(
     )
     mounted = app.router.routes.pop()
     assert isinstance(mounted, Mount)  # noqa: S101 - `run_with` has just added it
-    mounted.app = Guarded(mounted.app)
+    mounted.app = Guarded(mounted.app, renew, lambda: len(Client.instances) >= MOST_PAGES)
     # Before everything else: a gateway passes on whatever nobody else answers.
-    app.router.routes[:0] = [*routes(source, blobs, PREFIX), mounted]
+    app.router.routes[:0] = [*routes(source, blobs, PREFIX, renew), mounted]

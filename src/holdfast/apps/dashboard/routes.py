@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import quote
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
+from holdfast.apps.dashboard.caller import Renew, visitor_of
 from holdfast.apps.dashboard.caller import Scope as Right
-from holdfast.apps.dashboard.caller import visitor_of
 from holdfast.apps.dashboard.sources import DashboardSource
 from holdfast.apps.dashboard.thumbnails import Blobs, Thumbnails, is_sha256
 
 THEME_COOKIE = "holdfast_theme"
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86_400
+_PARTS = "/_nicegui"
+"""What pages are made of has this in its address; open pages go on when no new ones are."""
 
 _POLICY = (
     "default-src 'self'; "
@@ -35,10 +39,20 @@ _HEADERS = (
 
 
 class Guarded:
-    """An app whose answers forbid the browser to load anything from elsewhere, or to frame it."""
+    """An app for those who may open the dashboard.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Its answers forbid the browser to load anything from elsewhere, and to show it in a frame.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        renew: Renew | None = None,
+        crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.app = app
+        self._renew = renew
+        self._crowded = crowded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on, with those headers added."""
@@ -48,7 +62,25 @@ class Guarded:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
+        if scope["type"] in ("http", "websocket"):
+            visitor = visitor_of(HTTPConnection(scope), self._renew)
+            if not visitor.can(Right.READ):
+                await _closed(scope, receive, guarded, visitor.why_not(Right.READ))
+                return
+        # Each page that is asked for takes memory for a minute at least, even if nobody opens it.
+        if scope["type"] == "http" and _PARTS not in scope["path"] and self._crowded():
+            again = {"Retry-After": "30"}
+            full = PlainTextResponse("too many pages are open; try again soon", 503, again)
+            await full(scope, receive, guarded)
+            return
         await self.app(scope, receive, guarded)
+
+
+async def _closed(scope: Scope, receive: Receive, send: Send, why_not: str) -> None:
+    if scope["type"] == "websocket":
+        await WebSocketClose(1008, "not allowed")(scope, receive, send)
+    else:
+        await PlainTextResponse(why_not, 403)(scope, receive, send)
 
 
 def theme_of(request: Request) -> str:
@@ -57,15 +89,15 @@ def theme_of(request: Request) -> str:
     return chosen if chosen in THEMES else THEMES[0]
 
 
-def routes(source: DashboardSource, blobs: Blobs, prefix: str) -> list[Route]:
+def routes(
+    source: DashboardSource, blobs: Blobs, prefix: str, renew: Renew | None = None
+) -> list[Route]:
     """The routes, to be put before the one of the pages."""
     thumbnails = Thumbnails(blobs)
 
     async def may_see(request: Request, sha256: str) -> bool:
-        visitor = visitor_of(request)
-        if not is_sha256(sha256) or not visitor.can(Right.READ):
-            return False
-        return await source.owns_file(sha256, visitor.only)
+        only = visitor_of(request, renew).only
+        return is_sha256(sha256) and await source.owns_file(sha256, only)
 
     async def thumb(request: Request) -> Response:
         sha256 = request.path_params["sha256"]
@@ -102,9 +134,13 @@ def routes(source: DashboardSource, blobs: Blobs, prefix: str) -> list[Route]:
         )
         return answer
 
+    async def begin(_request: Request) -> Response:
+        return RedirectResponse(prefix.rpartition("/")[2] + "/", status_code=307)
+
     return [
-        Route(f"{prefix}/thumb/{{sha256}}", Guarded(request_response(thumb))),
-        Route(f"{prefix}/file/{{sha256}}/{{name:path}}", Guarded(request_response(file))),
+        Route(prefix, begin),
+        Route(f"{prefix}/thumb/{{sha256}}", Guarded(request_response(thumb), renew)),
+        Route(f"{prefix}/file/{{sha256}}/{{name:path}}", Guarded(request_response(file), renew)),
         Route(f"{prefix}/theme", theme),
     ]
 

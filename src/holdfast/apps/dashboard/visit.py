@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
-from holdfast.apps.dashboard.caller import Audit, Visitor, visitor_of
+from holdfast.apps.dashboard.caller import Audit, Renew, Visitor, visitor_of
 from holdfast.apps.dashboard.routes import theme_of
 from holdfast.apps.dashboard.sources import DashboardSource
 
@@ -22,6 +22,7 @@ class Deck:
     source: DashboardSource
     title: str
     audit: Audit | None = None
+    renew: Renew | None = None
 
     def note(self, user: str, action: str, target: str, *, done: bool) -> None:
         """Tell the audit log; what it raises is logged and holds nothing up."""
@@ -79,7 +80,7 @@ def visit_of(request: Request, deck: Deck) -> Visit:
     here = path.removeprefix(mounted)
     return Visit(
         deck,
-        visitor_of(request),
+        visitor_of(request, deck.renew),
         request.headers.get("X-Forwarded-Prefix", "") + mounted,
         theme_of(request),
         here + (f"?{request.url.query}" if request.url.query else ""),

@@ -57,12 +57,12 @@ class _Queue:
     def __init__(self, visit: Visit, again: Refresh) -> None:
         with box("section", "card stack"):
             Words("h2", "Queue")
-            with box("div", "row"):
+            with box("div", "bar"):
                 self._state = Pill("up", "going on")
                 self._words = Words("span", "", "quiet")
             reason = ui.input("Why it is paused", placeholder="Drivers are being updated")
             reason.props("dense outlined maxlength=200")
-            with box("div", "row actions"):
+            with box("div", "bar actions"):
                 self._pause = action(
                     visit,
                     "Pause",
@@ -108,7 +108,7 @@ class _Levels:
     def __init__(self, visit: Visit, level: LevelView, again: Refresh) -> None:
         with box("section", "card stack"):
             Words("h2", "Level of service")
-            with box("div", "row"):
+            with box("div", "bar"):
                 self._state = Pill(level.level)
                 self._words = Words("span", "", "quiet")
             choice = ui.radio(
@@ -122,7 +122,7 @@ class _Levels:
             choice.props("role=radiogroup")
             keep = ui.switch("Keep it there until changed by hand", value=level.pinned)
             keep.props("dense")
-            with box("div", "row actions"):
+            with box("div", "bar actions"):
                 action(
                     visit,
                     "Set the level",
@@ -150,7 +150,7 @@ class _Levels:
 
 def _draw_scopes(scopes: tuple[tuple[str, str], ...]) -> None:
     for name, level in scopes:
-        with box("div", "row"):
+        with box("div", "bar"):
             Pill(level)
             Words("span", name)
 
@@ -181,12 +181,12 @@ class _Breaker:
         self.root = box("li", "breaker")
         with self.root:
             with box("div", "breaker-main"):
-                with box("div", "row"):
+                with box("div", "bar"):
                     self._state = Pill(breaker.state)
                     Words("h3", breaker.name)
                 self._words = Words("p", "", "quiet")
                 Words("p", breaker.rules, "quiet")
-            with box("div", "row actions"):
+            with box("div", "bar actions"):
                 self._open = self._button(
                     "Open", "open", "front_hand", f"Refuse every call to {breaker.name}?"
                 )

@@ -48,7 +48,7 @@ def register(deck: Deck) -> None:
 
         with framed(visit, "Dead letters", "/dead-letters") as frame:
             said = Words("p", "", "lead")
-            with box("div", "row actions"):
+            with box("div", "bar actions"):
                 every = action(
                     visit,
                     "Retry all",

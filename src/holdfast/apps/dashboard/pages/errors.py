@@ -29,9 +29,9 @@ def register(deck: Deck) -> None:
             with box("div", "tiles"):
                 total, rate = Tile("Errors"), Tile("A minute, lately")
                 recovery, kinds = Tile("Recovery rate"), Tile("Kinds of trouble")
-            with box("div", "grid two"):
+            with box("div", "grid three"):
                 minutes, categories = Plot("Errors by the minute"), Plot("Errors by category")
-            recoveries = Plot("How often each recovery helped")
+                recoveries = Plot("How often each recovery helped")
             with box("section", "card"):
                 Words("h2", "The same trouble, counted together")
                 nothing = Words("p", "No errors. All is well.", "quiet")
@@ -75,7 +75,7 @@ class _Group:
         self.root = box("li", "group")
         with self.root:
             with box("div", "group-main"):
-                with box("div", "row"):
+                with box("div", "bar"):
                     self._severity = Pill(group.severity)
                     Words("h3", group.type)
                     Words("span", group.category, "quiet")

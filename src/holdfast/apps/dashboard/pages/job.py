@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 from starlette.requests import Request
 
-from holdfast.apps.dashboard.actions import action, perform
+from holdfast.apps.dashboard.actions import action, perform, push
 from holdfast.apps.dashboard.caller import Scope
 from holdfast.apps.dashboard.frame import Frame, framed, live
 from holdfast.apps.dashboard.pages.job_rows import took
@@ -30,7 +30,9 @@ from holdfast.apps.dashboard.sources import (
     Tone,
 )
 from holdfast.apps.dashboard.visit import Deck, Visit, visit_of
+from holdfast.errors import BadInputError
 
+MOST_PRIORITY = 1_000
 _COLOURS = {
     Tone.GOOD: "positive",
     Tone.BUSY: "primary",
@@ -101,7 +103,7 @@ class _JobPage:
         self._job = job
         row = job.row
         self._state.show(row.state, "being cancelled" if row.cancelling else "")
-        self._summary.text = row.summary or took(row)
+        self._summary.text = row.summary or ("" if took(row) == "-" else took(row))
         ended = row.state not in ("queued", "running")
         self._cancel.set_visibility(not ended and not row.cancelling)
         self._retry.set_visibility(row.state in ("failed", "cancelled"))
@@ -116,7 +118,7 @@ class _JobPage:
 
     def _buttons(self, row: JobRow) -> None:
         visit, source, only = self._visit, self._visit.source, self._visit.only
-        with box("div", "row actions"):
+        with box("div", "bar actions"):
             self._cancel = action(
                 visit,
                 "Cancel job",
@@ -137,11 +139,11 @@ class _JobPage:
                 icon="replay",
                 then=self._again,
             )
-            with box("form", "row rank") as self._rank:
-                number = ui.number("Priority", value=row.priority, min=-1000, max=1000, precision=0)
+            with box("form", "bar rank") as self._rank:
+                number = ui.number("Priority", value=row.priority, precision=0)
                 number.props("dense outlined")
                 self._rank.on("submit.prevent", lambda: self._set_priority(number.value))
-                button = ui.button("Set").props("no-caps outline dense type=submit").classes("act")
+                button = push("Set", None).props("type=submit")
                 put(button, "aria-label", "Set the priority")
                 why_not = visit.visitor.why_not(Scope.SUBMIT)
                 if why_not:
@@ -151,10 +153,17 @@ class _JobPage:
 
     async def _set_priority(self, value: float | None) -> None:
         visit = self._visit
-        rank = int(value or 0)
+        rank = max(-MOST_PRIORITY, min(int(value or 0), MOST_PRIORITY))
+
+        async def act() -> str:
+            most = visit.visitor.top_priority
+            if most is not None and rank > most:
+                raise BadInputError(f"priority must be at most {most} with your key, got {rank}")
+            return await visit.source.set_priority(self._id, rank, visit.only)
+
         await perform(
             visit,
-            lambda: visit.source.set_priority(self._id, rank, visit.only),
+            act,
             name="priority",
             target=self._id,
             scope=Scope.SUBMIT,
@@ -202,12 +211,9 @@ class _JobPage:
     def _draw_workflow(self, workflow: str) -> None:
         with box("div", "card-head"):
             Words("h2", "Workflow")
-            save = ui.button(
-                "Download",
-                icon="download",
-                on_click=lambda: ui.download.content(workflow, "workflow.json"),
+            save = push(
+                "Download", lambda: ui.download.content(workflow, "workflow.json"), "download"
             )
-            save.props("no-caps outline dense").classes("act")
             put(save, "aria-label", "Download the workflow as JSON")
         with box("details"):
             Words("summary", "Show as JSON")
@@ -236,7 +242,7 @@ def _draw_attempts(attempts: tuple[AttemptView, ...]) -> None:
         with box("ol", "attempts"):
             for each in attempts:
                 with box("li"):
-                    with box("div", "row"):
+                    with box("div", "bar"):
                         Pill("failed" if each.error else "delivered")
                         Words("span", each.server, "strong")
                         Words("span", duration(each.seconds), "quiet")

@@ -28,9 +28,9 @@ def register(deck: Deck) -> None:
                 throughput, latency = Plot("Jobs by the minute"), Plot("Time from order to picture")
             with box("section", "card"):
                 with box("div", "card-head"):
-                    Words("h2", "Latest jobs")
+                    Words("h2", "Latest pictures")
                     anchor("All jobs", visit.to("/jobs"))
-                nothing = Words("p", "No job was ordered yet", "quiet")
+                nothing = Words("p", "Nothing was delivered yet", "quiet")
                 recent = Keyed(box("ul", "cards"), lambda row: JobCard.build(visit, row))
             with box("div", "grid two"):
                 with box("section", "card"):
@@ -42,10 +42,11 @@ def register(deck: Deck) -> None:
 
         async def refresh() -> None:
             source = visit.source
-            page = await source.jobs(visit.only, limit=RECENT)
+            page = await source.jobs(visit.only, state="delivered", limit=RECENT)
             errors, level = await source.errors(), await source.level()
-            tiles.show(await source.overview(visit.only), errors, level)
-            series = (await source.overview(visit.only)).series
+            overview = await source.overview(visit.only)
+            tiles.show(overview, errors, level)
+            series = overview.series
             throughput.show(charts.throughput(series), charts.throughput_words(series))
             latency.show(charts.latency(series), charts.latency_words(series))
             nothing.set_visibility(not page.rows)

@@ -8,7 +8,7 @@ from nicegui import ui
 from nicegui.element import Element
 from starlette.requests import Request
 
-from holdfast.apps.dashboard.actions import action, perform
+from holdfast.apps.dashboard.actions import action, perform, push
 from holdfast.apps.dashboard.caller import Scope
 from holdfast.apps.dashboard.frame import Refresh, framed, live
 from holdfast.apps.dashboard.phrases import duration, size
@@ -66,7 +66,7 @@ class _Card:
             self._memory = Meter("Graphics memory")
             self._facts = Redrawn("", _draw_facts)
             with box("div", "card-foot"):
-                with box("span", "row"):
+                with box("span", "bar"):
                     Words("span", "Breaker", "quiet")
                     self._breaker = Pill(server.breaker)
                 action(
@@ -90,6 +90,7 @@ class _Card:
         self._reason.text = server.reason + wait if server.reason else ""
         self._reason.set_visibility(bool(server.reason))
         self._doing.text = server.doing or ("Busy" if server.busy else "Idle")
+        self._doing.set_visibility(bool(server.busy) or not server.reason)
         self._doing.classes(replace="doing one-line" if server.doing else "doing one-line quiet")
         self._progress.show(server.progress, f"{(server.progress or 0) * 100:.0f} %")
         used, total = server.memory_used, server.memory_total
@@ -118,11 +119,10 @@ def _draw_facts(server: ServerView) -> None:
 def _adding(visit: Visit, again: Refresh) -> None:
     with box("section", "card"):
         Words("h2", "Add a server")
-        with box("form", "row add") as form:
+        with box("form", "bar add") as form:
             url = ui.input("Address", placeholder="http://gpu3:8188").props("dense outlined")
             put(url, "maxlength", 300)
-            button = ui.button("Add", icon="add").props("no-caps unelevated dense type=submit")
-            button.classes("act main")
+            button = push("Add", None, "add", "act main").props("type=submit")
             why_not = visit.visitor.why_not(Scope.ADMIN)
             if why_not:
                 url.disable()
