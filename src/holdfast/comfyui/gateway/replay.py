@@ -25,7 +25,10 @@ from holdfast.errors import BadInputError
 Owner = tuple[str, str]
 """A user and a client id. The id alone belongs to nobody: others may guess it."""
 
-_WORTH = (Sort.PREVIEW, Sort.TEXT, Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.EXECUTING)
+_WORTH = (
+    *(Sort.PREVIEW, Sort.TEXT, Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.EXECUTING),
+    Sort.PICTURE,
+)
 """What is given up first when there is too much, in this order; then the oldest."""
 
 
