@@ -78,6 +78,8 @@ def _expected(
         if job.temps:
             return kept + shown
         return kept or shown  # a workflow may be made to show text alone
+    if job.temps and not missing and blocked is None:
+        return []  # a node may send what it makes elsewhere, as SaveImageWebsocket does
     node = missing[0] if missing else None
     words = (
         f"the server reports success, but {node_name(node, saving[node])} left no file"

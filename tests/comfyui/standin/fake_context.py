@@ -37,7 +37,7 @@ class FakeServer:
             extra_pnginfo=self.extra_pnginfo,
             folders=self.folders,
             memory=self.memory,
-            progress=lambda value, maximum, preview=None: self.progress.append(
+            progress=lambda value, maximum, preview=None, **_whole: self.progress.append(
                 (value, maximum, preview)
             ),
             check=lambda: None,

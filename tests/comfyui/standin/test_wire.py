@@ -61,3 +61,11 @@ def test_progress_is_told_in_full_each_time():
     cached = board.finish("3")["nodes"]["3"]
     assert (cached["value"], cached["max"]) == (1, 1)
     assert told["nodes"].keys() == {"1"}
+
+
+def test_a_result_is_sent_whole_and_without_loss():
+    image = Image.effect_noise((700, 20), 90).convert("RGB")
+    shown = wire.encode_shown(image, whole=True)
+    assert (shown.kind, shown.mimetype) == (wire.PNG, "image/png")
+    assert Image.open(io.BytesIO(shown.content)).tobytes() == image.tobytes()
+    assert wire.encode_shown(image, whole=False).mimetype == "image/jpeg"

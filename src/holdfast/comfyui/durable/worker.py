@@ -357,7 +357,9 @@ class Worker:
 
     async def _called_off(self, run: InHand) -> None:
         if run.why is Stop.CANCEL:
-            outcome = {"status": "cancelled", "attempts": []}
+            at = self.progress.get(run.claim.job.id, Progress())
+            where = {"node_id": at.node_id, "node_type": at.node_type}
+            outcome = {"status": "cancelled", "attempts": [], "stopped_at": where}
             await self._settle(run, JobState.CANCELLED, outcome, (), "cancelled while it ran")
         elif run.why is Stop.LEAVE:
             await self._release(run, "its worker stopped")

@@ -115,11 +115,12 @@ def messages(record: Record) -> list[tuple[str, dict[str, Any]]]:
 
 def interruption(record: Record) -> dict[str, Any]:
     """The data of ``execution_interrupted``."""
-    failure = _failure(record)
+    where = record.outcome.get("stopped_at")
+    where = where if isinstance(where, dict) else {}
     return {
         "prompt_id": record.job.id,
-        "node_id": _text(failure.get("node_id")),
-        "node_type": _text(failure.get("node_type")),
+        "node_id": _text(where.get("node_id")),
+        "node_type": _text(where.get("node_type")),
         "executed": [],
         "timestamp": millis(record.job.ended),
     }

@@ -18,14 +18,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from holdfast.comfyui.gateway.saying import KEPT, PASSING, Said, Sort
 from holdfast.errors import BadInputError
 
+_Key = tuple[str, Sort, str]
 Owner = tuple[str, str]
 """A user and a client id. The id alone belongs to nobody: others may guess it."""
 
-_WORTH = (Sort.PREVIEW, Sort.TEXT, Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.EXECUTING)
+_WORTH = (
+    *(Sort.PREVIEW, Sort.TEXT, Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.EXECUTING),
+    Sort.PICTURE,
+)
 """What is given up first when there is too much, in this order; then the oldest."""
 
 
@@ -68,14 +73,17 @@ class Kept:
 class _Box:
     """What is kept for one client id."""
 
-    __slots__ = ("broken", "by_key", "by_number", "ended", "jobs", "size", "touched")
+    __slots__ = ("broken", "by_job", "by_key", "by_number", "ended", "jobs", "size", "touched")
 
     def __init__(self) -> None:
-        self.by_key: OrderedDict[tuple[str, Sort, str], Kept] = OrderedDict()
+        self.by_key: OrderedDict[_Key, Kept] = OrderedDict()
+        self.by_job: dict[str, dict[_Key, None]] = {}
+        """The keys of each job: what a job costs must not grow with the jobs before it."""
         self.by_number: dict[int, Kept] = {}
         self.jobs: dict[str, int] = {}
         """The number of the first frame of each job, which is their order."""
-        self.ended: dict[str, float] = {}
+        self.ended: OrderedDict[str, float] = OrderedDict()
+        """When jobs ended, the first to end first."""
         self.size = 0
         self.touched = 0.0
         self.broken: float | None = None
@@ -83,19 +91,30 @@ class _Box:
     def add(self, kept: Kept) -> None:
         self.drop(kept.said.key)
         self.by_key[kept.said.key] = kept
+        self.by_job.setdefault(kept.said.job, {})[kept.said.key] = None
         self.by_number[kept.number] = kept
         self.jobs.setdefault(kept.said.job, kept.number)
         self.size += kept.said.size
 
-    def drop(self, key: tuple[str, Sort, str]) -> None:
+    def drop(self, key: _Key) -> None:
         kept = self.by_key.pop(key, None)
-        if kept is not None:
-            del self.by_number[kept.number]
-            self.size -= kept.said.size
+        if kept is None:
+            return
+        del self.by_number[kept.number]
+        self.size -= kept.said.size
+        of_job = self.by_job[kept.said.job]
+        del of_job[key]
+        if not of_job:
+            del self.by_job[kept.said.job]
+
+    def of(self, job: str) -> list[Kept]:
+        """What is kept of a job."""
+        return [self.by_key[key] for key in self.by_job.get(job, ())]
 
     def drop_job(self, job: str, sorts: frozenset[Sort] | None = None) -> None:
-        for key in [k for k in self.by_key if k[0] == job and (sorts is None or k[1] in sorts)]:
-            self.drop(key)
+        for kept in self.of(job):
+            if sorts is None or kept.said.sort in sorts:
+                self.drop(kept.said.key)
         if sorts is None:
             self.jobs.pop(job, None)
             self.ended.pop(job, None)
@@ -156,6 +175,7 @@ class Replay:
         """The job has ended: how far it was is of no interest any more."""
         box = self._box(owner, now)
         box.ended[job] = now
+        box.ended.move_to_end(job)
         self._resized(box, lambda: box.drop_job(job, PASSING))
         self._tidy(box, now)
 
@@ -204,12 +224,12 @@ class Replay:
         """Drop jobs that ended long ago, or whose end is certainly known."""
 
         def tidy() -> None:
-            for job, ended in list(box.ended.items()):
-                kept = [k for k in box.by_key.values() if k.said.job == job]
-                certain = all(
-                    k.told is not None and now - k.told > 2 * self.limits.doubt_seconds
-                    for k in kept
-                )
+            sure = 2 * self.limits.doubt_seconds
+            # Nothing that ended just now was told long ago: the others need no look.
+            least = min(sure, self.limits.seconds)
+            long_ago = takewhile(lambda each: now - each[1] > least, box.ended.items())
+            for job, ended in list(long_ago):
+                certain = all(k.told is not None and now - k.told > sure for k in box.of(job))
                 if certain or now - ended > self.limits.seconds:
                     box.drop_job(job)
 

@@ -18,13 +18,16 @@ class Sort(IntEnum):
     EXECUTING = 4
     PROGRESS = 5
     PREVIEW = 6
-    TEXT = 7
-    OTHER = 8
+    PICTURE = 7
+    """A picture that is the result itself, as the node SaveImageWebsocket sends it: unlike a
+    preview it is written nowhere, so each of them matters."""
+    TEXT = 8
+    OTHER = 9
     """Something between a custom node and its page."""
-    NOTE = 9
+    NOTE = 10
     """Something of Holdfast's own, for clients that asked for it."""
-    STATUS = 10
-    END = 11
+    STATUS = 11
+    END = 12
 
 
 COLLAPSIBLE = frozenset({Sort.STATUS, Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.PREVIEW})

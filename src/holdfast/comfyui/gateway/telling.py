@@ -22,10 +22,14 @@ from holdfast.comfyui.gateway import frames
 from holdfast.comfyui.gateway.frames import Event, NodeText, Preview, Raw, Unknown
 from holdfast.comfyui.gateway.saying import Said, Sort, To
 
-_BROADCAST = frozenset({Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.PREVIEW, Sort.TEXT, Sort.OTHER})
+_BROADCAST = frozenset(
+    {Sort.PROGRESS_STATE, Sort.PROGRESS, Sort.PREVIEW, Sort.PICTURE, Sort.TEXT, Sort.OTHER}
+)
 """What everybody hears of a run whose client gave no id."""
 _SILENT = frozenset({"status", "feature_flags", "execution_success"})
 """What a server says of itself or of an attempt."""
+_RESULT = "image/png"
+"""What SaveImageWebsocket sends; previews of work in progress are JPEGs."""
 _NODES = 20_000
 """Nodes remembered of one job."""
 _ABOUT_NODES = {
@@ -45,11 +49,15 @@ class Telling:
         self._server: str | None = None
         self._lively = False
         """Whether anything of this attempt was told, beyond its start."""
-        self._held: bytes | None = None
+        self._held: Said | None = None
         """A plain preview that waits for its `progress`, which ComfyUI sends first."""
+        self._pictures = 0
+        """How many pictures were sent that are results in themselves."""
         self._display: dict[str, str] = {}
         self._executed: dict[str, None] = {}
         """Nodes whose `executed` was said in this attempt: a set that keeps its order."""
+        self._done: dict[str, None] = {}
+        """Nodes that ran in this attempt and gave way to the next one."""
         self._types: dict[str, str] = {}
         self._trouble = ""
 
@@ -123,6 +131,7 @@ class Telling:
         self._lively = False
         self._trouble = ""
         self._executed.clear()
+        self._done.clear()
 
     def _start(self, milliseconds: int) -> list[Said]:
         data = {"prompt_id": self.job, "timestamp": milliseconds}
@@ -148,6 +157,8 @@ class Telling:
 
     def _node_begins(self, node: str | None, frame: Event) -> list[Said]:
         self._lively = True
+        if self.node is not None and self.node != node and len(self._done) < _NODES:
+            self._done[self.node] = None
         self.node = node
         if node is None:  # the attempt is over; if two ran, the other one is told from now on
             self._server = None
@@ -189,17 +200,21 @@ class Telling:
             return [*told, Said(frame.raw, Sort.OTHER, self.job)]
         if frame.prompt_id not in (None, self.job):
             return told
+        sort, name = Sort.PREVIEW, ""
+        if frame.image_type == _RESULT:
+            self._pictures += 1
+            sort, name = Sort.PICTURE, str(self._pictures)
         if not frame.described:
-            return [*told, Said(frame.raw, Sort.PREVIEW, self.job)]
+            return [*told, Said(frame.raw, sort, self.job, name)]
         self._lively = True
-        self._held = frame.plain()
-        return [*told, Said(frame.raw, Sort.PREVIEW, self.job, to=To.DESCRIBED)]
+        self._held = Said(frame.plain(), sort, self.job, name, To.PLAIN)
+        return [*told, Said(frame.raw, sort, self.job, name, To.DESCRIBED)]
 
     def _flush(self) -> list[Said]:
         if self._held is None:
             return []
         held, self._held = self._held, None
-        return [Said(held, Sort.PREVIEW, self.job, to=To.PLAIN)]
+        return [held]
 
     def _missing(self, outputs: object) -> list[Said]:
         """`executed` of each node that has something to show and has not said so yet."""
@@ -233,8 +248,8 @@ class Telling:
         }
 
     def _stopped(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
-        failure = outcome.get("failure")
-        return self._where(failure if isinstance(failure, Mapping) else {})
+        where = outcome.get("stopped_at")
+        return self._where(where if isinstance(where, Mapping) else {})
 
     def _where(self, failure: Mapping[str, Any]) -> dict[str, Any]:
         node = str(failure.get("node_id") or self.node or "")
@@ -242,7 +257,7 @@ class Telling:
             "prompt_id": self.job,
             "node_id": node,
             "node_type": str(failure.get("node_type") or self._types.get(node, "")),
-            "executed": list(self._executed),
+            "executed": list(self._done | self._executed),
         }
 
     def _end(self, kind: str, data: dict[str, Any], milliseconds: int) -> Said:

@@ -208,9 +208,12 @@ class Executor:
     def _context(self, run: Run, node_id: str, pnginfo: Any, sabotage: Sabotage) -> NodeContext:
         life = self._life
 
-        def progress(value: int, maximum: int, preview: Image | None = None) -> None:
+        def progress(
+            value: int, maximum: int, preview: Image | None = None, *, whole: bool = False
+        ) -> None:
             self._check()
-            self._tell_progress(run, node_id, value, maximum, preview)
+            shown = None if preview is None else wire.encode_shown(preview, whole=whole)
+            self._tell_progress(run, node_id, value, maximum, shown)
             sabotage.at_step(value)
 
         return NodeContext(
@@ -273,19 +276,20 @@ class Executor:
         self._send("executed", {**names, "output": output, "prompt_id": run.prompt_id})
 
     def _tell_progress(
-        self, run: Run, node_id: str, value: int, maximum: int, preview: Image | None
+        self, run: Run, node_id: str, value: int, maximum: int, shown: wire.ShownImage | None
     ) -> None:
         sockets = self._life.sockets
         modern = sockets.features(sockets.client_id, "supports_preview_metadata")
         self._send("progress_state", run.board.update(node_id, value, maximum))
-        image = None if preview is None else wire.encode_preview(preview)
-        if image is not None and modern:
-            frame = wire.preview_with_metadata(image, node_id, run.prompt_id)
+        if shown is not None and modern:
+            frame = wire.preview_with_metadata(
+                shown.content, node_id, run.prompt_id, shown.mimetype
+            )
             sockets.post(frame, sockets.client_id)
         steps = {"value": value, "max": maximum}
         self._send("progress", {**steps, "prompt_id": run.prompt_id, "node": node_id})
-        if image is not None and not modern:
-            sockets.post(wire.preview(image), sockets.client_id)
+        if shown is not None and not modern:
+            sockets.post(wire.preview(shown.content, shown.kind), sockets.client_id)
 
     def _report(self, run: Run, failure: Failure) -> None:
         told = _who(run, failure.node_id)

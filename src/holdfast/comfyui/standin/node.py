@@ -47,8 +47,13 @@ class Blocked(Exception):  # noqa: N818 - the protocol's own word
 class Progress(Protocol):
     """Report ``value`` of ``maximum`` steps; raises `Interrupted` if the prompt must stop."""
 
-    def __call__(self, value: int, maximum: int, preview: Image | None = None) -> None:
-        """Report progress, with a picture of it if there is one."""
+    def __call__(
+        self, value: int, maximum: int, preview: Image | None = None, *, whole: bool = False
+    ) -> None:
+        """Report progress, with a picture of it if there is one.
+
+        ``whole``: the picture is the result itself, sent as a PNG of its full size.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,24 @@ def encode_preview(image: Image) -> bytes:
     encoded = BytesIO()
     fitted.convert("RGB").save(encoded, format="JPEG", quality=95)
     return encoded.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownImage:
+    """An encoded picture that goes over a socket; `kind` is its number in frame 1."""
+
+    content: bytes
+    kind: int
+    mimetype: str
+
+
+def encode_shown(image: Image, *, whole: bool) -> ShownImage:
+    """A picture as a preview, or as the result itself: a PNG of its full size."""
+    if not whole:
+        return ShownImage(encode_preview(image), JPEG, "image/jpeg")
+    encoded = BytesIO()
+    image.save(encoded, format="PNG", compress_level=1)
+    return ShownImage(encoded.getvalue(), PNG, "image/png")
 
 
 class ProgressBoard:

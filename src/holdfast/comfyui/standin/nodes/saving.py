@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -133,6 +134,13 @@ def save_animated_png(
     return _save_animated(context, place, ".png", content)
 
 
+def show_images(context: NodeContext, *, images: Pixels) -> NodeOutput:
+    """Send each picture over the socket, whole; nothing is written, nothing is listed."""
+    for index, picture in enumerate(images):
+        context.progress(index, len(images), to_image(picture), whole=True)
+    return NodeOutput()
+
+
 def _animation(frames: list[Image.Image], kind: str, fps: float, options: dict[str, Any]) -> bytes:
     content = io.BytesIO()
     frames[0].save(
@@ -199,6 +207,15 @@ NODES: Final = (
         display_name="Preview Image",
         category="image",
         description="Writes pictures into the temporary folder, to be looked at.",
+    ),
+    NodeClass(
+        name="SaveImageWebsocket",
+        run=show_images,
+        required={"images": ("IMAGE",)},
+        output_node=True,
+        category="api/image",
+        python_module="custom_nodes.websocket_image_save",
+        fingerprint=lambda _files, _inputs: uuid.uuid4().hex,
     ),
     NodeClass(
         name="SaveAnimatedWEBP",
