@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from holdfast.comfyui.gateway.app import Gateway
+    from holdfast.comfyui.gateway.caller import Caller
 
 SWITCH_SECONDS = 0.0005
 BACKLOG = 2_048
@@ -175,7 +176,15 @@ def _board(system: ErrorHandlingSystem, comfy: ComfyUI) -> Callable[[FastAPI, Ga
             outcome = "done" if done else "refused"
             gateway.audit.note(Entry(user, "", "dashboard", action, target, outcome))
 
-        mount(app, source, blobs=gateway.blobs, audit=note)
+        def by_now(caller: Caller) -> Caller | None:
+            if not caller.key_id:
+                return caller
+            key = gateway.keys.known(caller.key_id)
+            if key is None:
+                return None
+            return replace(caller, scopes=key.scopes, quotas=key.quotas)
+
+        mount(app, source, blobs=gateway.blobs, audit=note, renew=by_now)
 
     return extend
 

@@ -54,8 +54,14 @@ class Visitor:
         """Whether this visitor may do that now."""
         if self.caller is None:
             return True
-        caller = self.caller if self.renew is None else self.renew(self.caller)
+        caller = self._by_now
         return caller is not None and bool(caller.can(scope.value) or caller.can(Scope.ADMIN.value))
+
+    @property
+    def _by_now(self) -> Caller | None:
+        if self.caller is None or self.renew is None:
+            return self.caller
+        return self.renew(self.caller)
 
     @property
     def name(self) -> str:
@@ -70,7 +76,7 @@ class Visitor:
     @property
     def top_priority(self) -> int | None:
         """The highest priority they may give a job; None for any."""
-        found = getattr(getattr(self.caller, "quotas", None), "top_priority", None)
+        found = getattr(getattr(self._by_now, "quotas", None), "top_priority", None)
         return found if isinstance(found, int) else None
 
     def why_not(self, scope: Scope) -> str:

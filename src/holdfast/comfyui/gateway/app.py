@@ -107,6 +107,7 @@ class Gateway:
             self.audit,
             on_accepted=self._threadsafe(self._accepted),
             on_change=self._threadsafe(self._changed),
+            intake=self.http.desk.intake,
         )
         # Before what was added: the dashboard takes all that is left of /holdfast.
         inner.router.routes[:0] = [
