@@ -27,6 +27,7 @@ LAST_MOMENT = 1e15
 """Seconds since 1970; what lies beyond is a mistake."""
 RECOUNT_SECONDS = 1.0
 """How old a count of the queue may be."""
+_NEW_JOBS, _NEW_BODIES = sa.insert(tables.job), sa.insert(tables.job_body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +262,9 @@ def _write(connection: Connection, now: float, fresh: Sequence[Prepared]) -> dic
         }
         for place, each in enumerate(fresh)
     ]
-    connection.execute(sa.insert(tables.job), made)
+    connection.execute(_NEW_JOBS, made)
     connection.execute(
-        sa.insert(tables.job_body),
+        _NEW_BODIES,
         [{"job": each.job["id"], "payload": each.payload, "outcome": None} for each in fresh],
     )
     begin(

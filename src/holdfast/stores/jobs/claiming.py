@@ -10,6 +10,7 @@ Source: Goyal, Vin and Cheng, "Start-time fair queuing", 1997.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +31,74 @@ UNKNOWN_SECONDS = 10.0
 """What a job counts for while it is not known how long its kind takes."""
 _VIRTUAL = "\x1fvirtual"
 """The user under whose name the virtual time is kept."""
+
+# Statements are built once: to build one takes several times as long as to run it.
+_NOW: sa.BindParameter[float] = sa.bindparam("now")
+_ORDER: sa.BindParameter[str] = sa.bindparam("in_order")
+_RANK: sa.BindParameter[int] = sa.bindparam("rank")
+_OVERDUE = (
+    sa.select(_J.id)
+    .where(_J.state == JobState.QUEUED.value, _J.deadline.is_not(None), _J.deadline <= _NOW)
+    .limit(100)
+)
+_ROWS = sa.select(*rows.COLUMNS, *_TENURE)
+# Leases that have run out, or that end later than any could.
+_LEFT = _ROWS.where(
+    _J.state == JobState.RUNNING.value,
+    sa.or_(
+        _J.lease_until.is_(None), _J.lease_until <= _NOW, _J.lease_until > sa.bindparam("never")
+    ),
+)
+_LEFT_OF_ALL = _LEFT.order_by(_J.number).limit(LOOKED_AT)
+_LEFT_OF_ORDER = _LEFT.where(_J.order_id == _ORDER).order_by(_J.number).limit(LOOKED_AT)
+_QUEUED = _J.state == JobState.QUEUED.value
+_FIRST_OF_ORDER = (
+    _ROWS.where(_QUEUED, _J.order_id == _ORDER).order_by(_J.priority.desc(), _J.number).limit(1)
+)
+_HIGHEST = sa.select(_J.priority).where(_QUEUED).order_by(_J.priority.desc()).limit(1)
+_OF_USER = _ROWS.where(_QUEUED, _J.priority == _RANK, _J.user == sa.bindparam("of_user"))
+_FIRST_DUE = _OF_USER.where(_J.deadline.is_not(None)).order_by(_J.deadline, _J.number).limit(1)
+_FIRST_COME = _OF_USER.order_by(_J.number).limit(1)
+_PAUSE = sa.select(tables.setting.c.value).where(tables.setting.c.name == tables.PAUSED)
+_SHARE = tables.share.c
+_SHARES = sa.select(_SHARE.user, _SHARE.used).where(
+    sa.or_(_SHARE.user == sa.bindparam("of_user"), _SHARE.user == _VIRTUAL)
+)
+_NEW_SHARE = (
+    sa.update(tables.share)
+    .where(_SHARE.user == sa.bindparam("of_user"))
+    .values(used=sa.bindparam("new_used"))
+)
+_TAKEN = rows.changing("worker", "started")
+_PAYLOAD = sa.select(tables.job_body.c.payload).where(tables.job_body.c.job == sa.bindparam("of"))
+_SENT = (
+    sa.select(tables.submission)
+    .where(tables.submission.c.job == sa.bindparam("of"))
+    .order_by(tables.submission.c.at)
+)
+
+
+def _least() -> sa.Select[*tuple[Any, ...]]:
+    # One step of the index for each user: a DISTINCT would read the whole queue.
+    queued = (_QUEUED, _J.priority == _RANK)
+    first = sa.select(sa.func.min(_J.user).label("user")).where(*queued)
+    waiting = first.cte("waiting", recursive=True)
+    after = sa.select(sa.func.min(_J.user)).where(*queued, _J.user > waiting.c.user)
+    more = sa.select(after.correlate(waiting).scalar_subquery())
+    users = waiting.union_all(more.where(waiting.c.user.is_not(None)))
+    # Who was away has no claim to what others were given meanwhile.
+    floor: sa.BindParameter[float] = sa.bindparam("floor")
+    used = sa.case((_SHARE.used > floor, _SHARE.used), else_=floor)
+    return (
+        sa.select(users.c.user)
+        .outerjoin_from(users, tables.share, _SHARE.user == users.c.user)
+        .where(users.c.user.is_not(None))
+        .order_by(used, users.c.user)
+        .limit(1)
+    )
+
+
+_LEAST = _least()
 
 
 def claim(
@@ -115,18 +184,11 @@ def reclaim(connection: Connection, worker: str) -> int:
 
 
 def _paused(connection: Connection) -> bool:
-    found = connection.execute(
-        sa.select(tables.setting.c.value).where(tables.setting.c.name == tables.PAUSED)
-    ).scalar()
-    return rows.read_json(found) is not None
+    return rows.read_json(connection.execute(_PAUSE).scalar()) is not None
 
 
 def _fail_overdue(connection: Connection, now: float) -> None:
-    overdue = connection.execute(
-        sa.select(_J.id)
-        .where(_J.state == JobState.QUEUED.value, _J.deadline.is_not(None), _J.deadline <= now)
-        .limit(100)
-    ).scalars()
+    overdue = connection.execute(_OVERDUE, {"now": now}).scalars()
     for job in overdue.all():
         dead_letter(connection, now, job, "deadline", _TOO_LATE)
 
@@ -134,77 +196,40 @@ def _fail_overdue(connection: Connection, now: float) -> None:
 def _left_behind(
     connection: Connection, now: float, lease: float, order: str | None
 ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
-    # Leases that have run out, or that end later than any could.
-    left = sa.select(*rows.COLUMNS, *_TENURE).where(
-        _J.state == JobState.RUNNING.value,
-        sa.or_(_J.lease_until.is_(None), _J.lease_until <= now, _J.lease_until > now + 2 * lease),
-    )
-    if order is not None:
-        left = left.where(_J.order_id == order)
-    return connection.execute(left.order_by(_J.number).limit(LOOKED_AT)).all()
+    when = {"now": now, "never": now + 2 * lease}
+    if order is None:
+        return connection.execute(_LEFT_OF_ALL, when).all()
+    return connection.execute(_LEFT_OF_ORDER, when | {"in_order": order}).all()
 
 
 def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]] | None:
-    queued = [_J.state == JobState.QUEUED.value]
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
-        queued.append(_J.order_id == order)
-    highest = connection.execute(
-        sa.select(_J.priority).where(*queued).order_by(_J.priority.desc()).limit(1)
-    ).scalar()
+        return connection.execute(_FIRST_OF_ORDER, {"in_order": order}).first()
+    highest = connection.execute(_HIGHEST).scalar()
     if highest is None:
         return None
-    queued.append(_J.priority == highest)
-    if order is not None:
-        found = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
-        return connection.execute(found.order_by(_J.number).limit(1)).first()
-    user = _least_served(connection, queued)
-    queued.append(_J.user == user)
-    wanted = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
-    due = connection.execute(
-        wanted.where(_J.deadline.is_not(None)).order_by(_J.deadline, _J.number).limit(1)
-    ).first()
-    return due or connection.execute(wanted.order_by(_J.number).limit(1)).first()
+    floor = _used(connection, _VIRTUAL)[1]
+    user = connection.execute(_LEAST, {"rank": highest, "floor": floor}).scalar_one()
+    theirs = {"rank": highest, "of_user": user}
+    due = connection.execute(_FIRST_DUE, theirs).first()
+    return due or connection.execute(_FIRST_COME, theirs).first()
 
 
-def _least_served(connection: Connection, queued: list[sa.ColumnElement[bool]]) -> str:
-    # One step of the index for each user: a DISTINCT would read the whole queue.
-    first = sa.select(sa.func.min(_J.user).label("user")).where(*queued)
-    waiting = first.cte("waiting", recursive=True)
-    after = sa.select(sa.func.min(_J.user)).where(*queued, _J.user > waiting.c.user)
-    more = sa.select(after.correlate(waiting).scalar_subquery())
-    users = waiting.union_all(more.where(waiting.c.user.is_not(None)))
-    share = tables.share.c
-    # Who was away has no claim to what others were given meanwhile.
-    floor = _used(connection, [])[_VIRTUAL]
-    used = sa.case((share.used > floor, share.used), else_=floor)
-    found = connection.execute(
-        sa.select(users.c.user)
-        .outerjoin_from(users, tables.share, share.user == users.c.user)
-        .where(users.c.user.is_not(None))
-        .order_by(used, users.c.user)
-        .limit(1)
-    )
-    return str(found.scalar_one())
-
-
-def _used(connection: Connection, users: list[str]) -> dict[str, float]:
-    share = tables.share.c
-    found = connection.execute(
-        sa.select(share.user, share.used).where(share.user.in_([*users, _VIRTUAL]))
-    )
+def _used(connection: Connection, user: str) -> tuple[float, float]:
+    """What a user was given, and the virtual time, which is the least that counts for anybody."""
+    found = connection.execute(_SHARES, {"of_user": user})
     known = {row.user: float(row.used) for row in found}
     floor = known.get(_VIRTUAL, 0.0)
-    return {user: max(known.get(user, 0.0), floor) for user in [*users, _VIRTUAL]}
+    return max(known.get(user, 0.0), floor), floor
 
 
 def _charge(connection: Connection, user: str, seconds: float) -> None:
-    used = _used(connection, [user])[user]
-    table = tables.share
+    used, _floor = _used(connection, user)
     for name, value in ((user, used + seconds), (_VIRTUAL, used)):
-        done = connection.execute(sa.update(table).where(table.c.user == name).values(used=value))
+        done = connection.execute(_NEW_SHARE, {"of_user": name, "new_used": value})
         if not done.rowcount:
-            connection.execute(sa.insert(table).values(user=name, used=value))
+            connection.execute(sa.insert(tables.share), {"user": name, "used": value})
 
 
 def _take(
@@ -217,16 +242,8 @@ def _take(
     tenure = rows.tenure_of(row).claimed(now, lease)
     if tenure is None:
         return []
-    connection.execute(
-        sa.update(tables.job)
-        .where(_J.id == row.id)
-        .values(**rows.of_tenure(tenure), worker=worker, started=now)
-    )
-    payload = rows.read_json(
-        connection.execute(
-            sa.select(tables.job_body.c.payload).where(tables.job_body.c.job == row.id)
-        ).scalar()
-    )
+    connection.execute(_TAKEN, rows.changed(row.id, tenure, worker=worker, started=now))
+    payload = rows.read_json(connection.execute(_PAYLOAD, {"of": row.id}).scalar())
     if not isinstance(payload, dict):
         dead_letter(
             connection, now, row.id, "damaged", "what it was to run is damaged in the store"
@@ -234,16 +251,19 @@ def _take(
         return []
     if row.state == JobState.QUEUED.value:
         _charge(connection, row.user, row.estimate or UNKNOWN_SECONDS)
-    left = connection.execute(
-        sa.select(tables.submission)
-        .where(tables.submission.c.job == row.id)
-        .order_by(tables.submission.c.at)
-    ).all()
-    job = connection.execute(sa.select(*rows.COLUMNS).where(_J.id == row.id)).one()
+    left = connection.execute(_SENT, {"of": row.id}).all()
+    job = replace(
+        rows.job_of(row),
+        state=tenure.state,
+        tries=tenure.tries,
+        cancel=tenure.cancel,
+        worker=worker,
+        started=now,
+    )
     tell(connection, now, row.id, "claimed", {"worker": worker, "fence": tenure.fence})
     return [
         Claim(
-            rows.job_of(job),
+            job,
             tenure.fence,
             payload,
             tuple(rows.submitted_of(each) for each in left),

@@ -11,18 +11,33 @@ from sqlalchemy.engine import Connection
 
 from holdfast.stores.jobs import tables
 
+_COUNTER = tables.counter
+# Built once: to build a statement takes longer than to run it.
+_LAST = sa.select(_COUNTER.c.value).where(_COUNTER.c.name == sa.bindparam("of"))
+_NEW = sa.insert(_COUNTER)
+_NEXT = (
+    sa.update(_COUNTER)
+    .where(_COUNTER.c.name == sa.bindparam("of"))
+    .values(value=sa.bindparam("new_value"))
+)
+_FILE = tables.job_file.c
+_TAKEN = sa.select(sa.literal(1)).where(
+    _FILE.filename == sa.bindparam("in_filename"),
+    _FILE.user == sa.bindparam("in_user"),
+    _FILE.type == sa.bindparam("in_type"),
+    _FILE.subfolder == sa.bindparam("in_subfolder"),
+)
 _COUNTED = re.compile(r"(?P<prefix>.+)_(?P<number>\d{5,9})_?(?P<suffix>\.\w{1,10})", re.DOTALL)
 """As ComfyUI names what it saves: ``ComfyUI_00001_.png``."""
 
 
 def take_numbers(connection: Connection, name: str, count: int = 1) -> int:
     """The first of ``count`` numbers that nobody had before."""
-    table = tables.counter
-    last = connection.execute(sa.select(table.c.value).where(table.c.name == name)).scalar()
+    last = connection.execute(_LAST, {"of": name}).scalar()
     if last is None:
-        connection.execute(sa.insert(table).values(name=name, value=count))
+        connection.execute(_NEW, {"name": name, "value": count})
         return 1
-    connection.execute(sa.update(table).where(table.c.name == name).values(value=int(last) + count))
+    connection.execute(_NEXT, {"of": name, "new_value": int(last) + count})
     return int(last) + 1
 
 
@@ -54,13 +69,13 @@ def free_name(connection: Connection, space: Space, filename: str) -> str:
 
 
 def _taken(connection: Connection, space: Space, filename: str) -> bool:
-    file = tables.job_file.c
     found = connection.execute(
-        sa.select(sa.literal(1)).where(
-            file.filename == filename,
-            file.user == space.user,
-            file.type == space.type,
-            file.subfolder == space.subfolder,
-        )
+        _TAKEN,
+        {
+            "in_filename": filename,
+            "in_user": space.user,
+            "in_type": space.type,
+            "in_subfolder": space.subfolder,
+        },
     )
     return found.first() is not None

@@ -19,7 +19,7 @@ LONGEST = 10_000
 
 def job(connection: Connection, job_id: str) -> StoredJob | None:
     """One job."""
-    row = connection.execute(sa.select(*rows.COLUMNS).where(_J.id == job_id)).first()
+    row = connection.execute(rows.JOB, {"of": job_id}).first()
     return None if row is None else rows.job_of(row)
 
 

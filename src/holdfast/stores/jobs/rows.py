@@ -28,6 +28,8 @@ COLUMNS = (
     _J.tries, _J.worker, _J.cancel, _J.estimate, _J.summary,
 )  # fmt: skip
 """Of a `StoredJob`, in its order."""
+JOB = sa.select(*COLUMNS).where(_J.id == sa.bindparam("of"))
+"""One job, whose id is ``of``. Built once: to build a statement takes longer than to run it."""
 
 
 def job_of(row: sa.Row[*tuple[Any, ...]]) -> StoredJob:
@@ -98,6 +100,19 @@ def of_tenure(tenure: Tenure) -> dict[str, Any]:
         "tries": tenure.tries,
         "cancel": tenure.cancel,
     }
+
+
+def changing(*more: str) -> sa.Update:
+    """A statement that writes a tenure and ``more`` columns of a job; see `changed`."""
+    names = ("state", "fence", "lease_until", "tries", "cancel", *more)
+    new: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(f"new_{name}") for name in names}
+    return sa.update(tables.job).where(_J.id == sa.bindparam("of")).values(new)
+
+
+def changed(job: str, tenure: Tenure, **more: Any) -> dict[str, Any]:
+    """What such a statement is given."""
+    new = {f"new_{name}": value for name, value in (of_tenure(tenure) | more).items()}
+    return {"of": job, **new}
 
 
 def submitted_of(row: sa.Row[*tuple[Any, ...]]) -> Submitted:

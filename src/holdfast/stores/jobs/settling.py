@@ -19,6 +19,29 @@ FILE_KEY = "holdfast_file"
 """In an outcome's outputs ``{"holdfast_file": 3}`` stands for the third new file's name."""
 MEMORY = 50
 """Jobs over which the time that a kind takes is averaged."""
+_OF: sa.BindParameter[str] = sa.bindparam("of")
+# Built once: to build a statement takes longer than to run it.
+_TENURE = sa.select(
+    _J.id, _J.user, _J.signature, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel,
+    _J.started, _J.deadline,
+).where(_J.id == _OF)  # fmt: skip
+_ENDED = rows.changing("ended", "summary")
+_OUTCOME = (
+    sa.update(tables.job_body)
+    .where(tables.job_body.c.job == _OF)
+    .values(outcome=sa.bindparam("new_outcome"))
+)
+_SENT = sa.insert(tables.submission)
+_FORGET_ALL_SENT = sa.delete(tables.submission).where(tables.submission.c.job == _OF)
+_FORGET_SENT = _FORGET_ALL_SENT.where(tables.submission.c.token == sa.bindparam("sent"))
+_FORGET_FILES = sa.delete(tables.job_file).where(tables.job_file.c.job == _OF)
+_NEW_FILE = sa.insert(tables.job_file)
+_PACE = sa.select(tables.pace).where(tables.pace.c.signature == _OF)
+_NEW_PACE = (
+    sa.update(tables.pace)
+    .where(tables.pace.c.signature == _OF)
+    .values({name: sa.bindparam(f"new_{name}") for name in ("count", "mean", "last")})
+)
 
 
 def note_submission(
@@ -33,23 +56,23 @@ def note_submission(
     # A worker that was not told of a commit asks again.
     forget_submission(connection, now, job, sent.token)
     connection.execute(
-        sa.insert(tables.submission).values(
-            token=sent.token,
-            job=job,
-            server=sent.server,
-            prompt_id=sent.prompt_id,
-            client_id=sent.client_id,
-            changed=sent.changed,
-            at=now,
-        )
+        _SENT,
+        {
+            "token": sent.token,
+            "job": job,
+            "server": sent.server,
+            "prompt_id": sent.prompt_id,
+            "client_id": sent.client_id,
+            "changed": sent.changed,
+            "at": now,
+        },
     )
     tell(connection, now, job, "submitted", {"server": sent.server, "changed": sent.changed})
 
 
 def forget_submission(connection: Connection, _now: float, job: str, token: str) -> None:
     """Nothing of a submission is left on its server."""
-    table = tables.submission
-    connection.execute(sa.delete(table).where(table.c.job == job, table.c.token == token))
+    connection.execute(_FORGET_SENT, {"of": job, "sent": token})
 
 
 def settle(
@@ -71,11 +94,11 @@ def settle(
     row, tenure = _held(connection, job, fence)
     ended = tenure.settled(fence, end)
     assert ended is not None  # noqa: S101 - it is held
-    connection.execute(sa.delete(tables.job_file).where(tables.job_file.c.job == job))
+    connection.execute(_FORGET_FILES, {"of": job})
     named = _name_files(connection, row.user, job, files)
     final = _with_names(dict(outcome), named)
     _end(connection, now, job, ended, final, summary)
-    connection.execute(sa.delete(tables.submission).where(tables.submission.c.job == job))
+    connection.execute(_FORGET_ALL_SENT, {"of": job})
     if end is JobState.DELIVERED and row.signature:
         seconds = outcome.get("seconds")
         _learn(connection, now, row.signature, float(seconds) if seconds else now - row.started)
@@ -145,10 +168,8 @@ def retry(connection: Connection, now: float, job: str) -> StoredJob | None:
                 deadline=None if late else row.deadline,
             )
         )
-        connection.execute(sa.delete(tables.job_file).where(tables.job_file.c.job == job))
-        connection.execute(
-            sa.update(tables.job_body).where(tables.job_body.c.job == job).values(outcome=None)
-        )
+        connection.execute(_FORGET_FILES, {"of": job})
+        connection.execute(_OUTCOME, {"of": job, "new_outcome": None})
         tell(connection, now, job, "retried", {"deadline_dropped": late})
     return _job(connection, job)
 
@@ -162,7 +183,7 @@ def dead_letter(connection: Connection, now: float, job: str, kind: str, words: 
     ended = Tenure(JobState.FAILED, tenure.fence + 1, None, tenure.tries, tenure.cancel)
     outcome = {"status": "failed", "failure": {"kind": kind, "message": words}, "attempts": []}
     _end(connection, now, job, ended, outcome, words)
-    connection.execute(sa.delete(tables.submission).where(tables.submission.c.job == job))
+    connection.execute(_FORGET_ALL_SENT, {"of": job})
     tell(connection, now, job, "failed", {"summary": words})
 
 
@@ -174,24 +195,17 @@ def _end(  # noqa: PLR0917 - a row's worth of values
     outcome: Mapping[str, Any],
     summary: str,
 ) -> None:
-    connection.execute(
-        sa.update(tables.job)
-        .where(_J.id == job)
-        .values(**rows.of_tenure(tenure), ended=now, summary=rows.told(summary, rows.SUMMARY))
-    )
-    body, text = tables.job_body, rows.to_json("outcome", outcome)
-    kept = connection.execute(sa.update(body).where(body.c.job == job).values(outcome=text))
+    words = rows.told(summary, rows.SUMMARY)
+    connection.execute(_ENDED, rows.changed(job, tenure, ended=now, summary=words))
+    text = rows.to_json("outcome", outcome)
+    kept = connection.execute(_OUTCOME, {"of": job, "new_outcome": text})
     if not kept.rowcount:  # what it carried was lost, but not that it has ended
-        connection.execute(sa.insert(body).values(job=job, payload="null", outcome=text))
+        lost = {"job": job, "payload": "null", "outcome": text}
+        connection.execute(sa.insert(tables.job_body), lost)
 
 
 def _tenure(connection: Connection, job: str) -> sa.Row[*tuple[Any, ...]] | None:
-    return connection.execute(
-        sa.select(
-            _J.id, _J.user, _J.signature, _J.state, _J.fence, _J.lease_until, _J.tries, _J.cancel,
-            _J.started, _J.deadline,
-        ).where(_J.id == job)
-    ).first()  # fmt: skip
+    return connection.execute(_TENURE, {"of": job}).first()
 
 
 def _held(connection: Connection, job: str, fence: int) -> tuple[sa.Row[*tuple[Any, ...]], Tenure]:
@@ -203,7 +217,7 @@ def _held(connection: Connection, job: str, fence: int) -> tuple[sa.Row[*tuple[A
 
 
 def _job(connection: Connection, job: str) -> StoredJob:
-    return rows.job_of(connection.execute(sa.select(*rows.COLUMNS).where(_J.id == job)).one())
+    return rows.job_of(connection.execute(rows.JOB, {"of": job}).one())
 
 
 def _name_files(
@@ -214,12 +228,13 @@ def _name_files(
         space = Space(user, each.type, each.subfolder)
         filename = free_name(connection, space, each.filename)
         connection.execute(
-            sa.insert(tables.job_file).values(
-                job=job, position=position, node=each.node, user=user, type=each.type,
-                subfolder=each.subfolder, filename=filename, sha256=each.sha256, size=each.size,
-                media_type=each.media_type, width=each.width, height=each.height,
-                suspect=each.suspect,
-            )
+            _NEW_FILE,
+            {
+                "job": job, "position": position, "node": each.node, "user": user,
+                "type": each.type, "subfolder": each.subfolder, "filename": filename,
+                "sha256": each.sha256, "size": each.size, "media_type": each.media_type,
+                "width": each.width, "height": each.height, "suspect": each.suspect,
+            },
         )  # fmt: skip
         named.append({"filename": filename, "subfolder": each.subfolder, "type": each.type})
     return named
@@ -248,17 +263,12 @@ def _with_names(outcome: dict[str, Any], named: list[dict[str, str]]) -> dict[st
 
 
 def _learn(connection: Connection, now: float, signature: str, seconds: float) -> None:
-    table = tables.pace
-    known = connection.execute(sa.select(table).where(table.c.signature == signature)).first()
+    known = connection.execute(_PACE, {"of": signature}).first()
     if known is None:
-        connection.execute(
-            sa.insert(table).values(signature=signature, count=1, mean=seconds, last=now)
-        )
+        first = {"signature": signature, "count": 1, "mean": seconds, "last": now}
+        connection.execute(sa.insert(tables.pace), first)
         return
     count = min(MEMORY, int(known[1]) + 1)
     mean = known.mean + (seconds - known.mean) / count
-    connection.execute(
-        sa.update(table)
-        .where(table.c.signature == signature)
-        .values(count=count, mean=mean, last=now)
-    )
+    new = {"new_count": count, "new_mean": mean, "new_last": now}
+    connection.execute(_NEW_PACE, {"of": signature, **new})
