@@ -9,8 +9,9 @@ its answer; and nothing counts before `/history` and the files say so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class AttemptRun:
         self._previews = previews
         self.outputs: Mapping[str, Any] = {}
         """What the nodes showed, as the server's history lists it."""
-        self._ear = Ear(self._server, previews=previews, tap=self._tap())
+        self._ear: Ear
         self._left = place.leftover_of(job.key)
         self._ours = (
             Submission(job.prompt_id, uuid.uuid4().hex, uuid.uuid4().hex)
@@ -92,7 +93,7 @@ class AttemptRun:
             BadInputError: the output folder cannot be written.
         """
         try:
-            async with self._ear:
+            async with self._listening():
                 verdict = await self._submit_and_watch(remedy)
                 entry = self._settle(verdict)
                 self.outputs = entry.outputs
@@ -104,13 +105,31 @@ class AttemptRun:
             await self._take_back()
             raise
 
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        ears = self.place.ears
+        ear = self._ear = await ears.take(previews=self._previews)
+        ear.tap = self._tap()
+        if self._left is None and ear.is_open:
+            self._ours = replace(self._ours, client_id=ear.client_id)
+        rests = False
+        try:
+            yield
+            rests = ear.rest(self._ours.prompt_id)
+        finally:
+            if rests:
+                ears.give_back(ear)
+            else:
+                await ear.close()
+
     # Submitting -------------------------------------------------------------------------
 
     async def _submit_and_watch(self, remedy: Remedy) -> Verdict:
         watch = await self._join()
         if watch is None:
             graph = await self._prepare(remedy)
-            await self._ear.open(self._ours.client_id)
+            if not self._ear.is_open or self._ear.client_id != self._ours.client_id:
+                await self._ear.open(self._ours.client_id)
             await self._note_down()
             watch = Watch(self._ours.prompt_id, self._ours.token, self._patience, ambient.now())
             self._emit(events.AttemptStarted(self.job.name, self.place.name, self.number))

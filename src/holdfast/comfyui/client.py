@@ -295,13 +295,16 @@ class ComfyUI:
         if held is not None:
             raise held.to_error()
         label = name or workflow.name
+        folder, uploads = await asyncio.to_thread(
+            _places, self._output_dir if output_dir is None else output_dir, workflow, files or {}
+        )
         job = Job(
             label,
             workflow,
             prompt_id or str(uuid.uuid4()),
-            await self._folder(output_dir),
+            folder,
             safe_name(label),
-            await asyncio.to_thread(_uploads, workflow, files or {}),
+            uploads,
             extra_data=dict(extra_data or {}),
             targets=tuple(targets),
             temps=temps,
@@ -362,10 +365,6 @@ class ComfyUI:
         others = frozenset(fleet.names) - {name}
         return Again("found again", avoid=others, wait=self._patience.queued, prefer=name)
 
-    async def _folder(self, given: str | Path | None) -> Path | None:
-        chosen = self._output_dir if given is None else given
-        return None if chosen is None else await asyncio.to_thread(prepare_folder, Path(chosen))
-
     def _supplies(self, workflow: Workflow) -> Supplies | None:
         if self._models is None:
             return None
@@ -413,11 +412,15 @@ def _hedging(factor: float | None) -> float | None:
     return factor
 
 
-def _uploads(workflow: Workflow, files: Mapping[str, str | Path]) -> dict[tuple[str, str], Path]:
+def _places(
+    folder: str | Path | None, workflow: Workflow, files: Mapping[str, str | Path]
+) -> tuple[Path | None, dict[tuple[str, str], Path]]:
+    """Where the job's files go, and where those it loads are."""
+    chosen = None if folder is None else prepare_folder(Path(folder))
     found: dict[tuple[str, str], Path] = {}
     for key, given in files.items():
         path = Path(given)
         if not path.is_file():
             raise BadInputError(f"{key}: there is no file {str(path)!r} to upload")
         found |= dict.fromkeys(workflow.targets(key), path)
-    return found
+    return chosen, found

@@ -88,6 +88,9 @@ def prepare_folder(folder: Path) -> Path:
         BadInputError: it cannot be made or written; the message says why.
     """
     with _writing(folder):
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            folder.mkdir()
+            return folder.resolve()  # to make it was proof enough
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

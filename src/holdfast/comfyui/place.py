@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from holdfast.comfyui.ear import Spares
 from holdfast.comfyui.needs import Needs
 from holdfast.comfyui.outliers import Record
 from holdfast.comfyui.server import Server
@@ -127,6 +128,11 @@ class Place:
     """By token."""
     uploads: dict[str, str] = field(default_factory=dict)
     """Names of files already uploaded, by content hash."""
+    ears: Spares = field(init=False)
+    """Sockets to it that wait for their next run."""
+
+    def __post_init__(self) -> None:
+        self.ears = Spares(self.server)
 
     @property
     def name(self) -> str:

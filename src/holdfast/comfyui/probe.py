@@ -116,6 +116,7 @@ async def _suspect(
 
 async def clear(place: Place, seconds: float) -> list[tuple[str, str, Withdrawal]]:
     """Take back what was left on a server; what could not be: (job, server, what became of it)."""
+    await place.ears.close()
     left: list[tuple[str, str, Withdrawal]] = []
     silent = False
     for token, each in list(place.leftovers.items()):

@@ -98,6 +98,8 @@ class Worker:
         self._runs: dict[str, InHand] = {}
         self._by_name: dict[str, str] = {}
         self._stir = asyncio.Event()
+        self._drained = False
+        """The last look found fewer jobs than there was room for."""
         self._asked = asyncio.Event()
         self._stopping = False
 
@@ -124,6 +126,7 @@ class Worker:
             while not self._stopping:
                 self._stir.clear()
                 took = await self._take_some(order)
+                self._drained = self._drained and not until_empty
                 idle = until_empty and not took and not self._runs
                 if idle and not await self._anything_left(order):
                     return
@@ -163,6 +166,7 @@ class Worker:
             log.warning("%s: %s", self._name, error)
             await asyncio.sleep(PAUSE_SECONDS)
             return False
+        self._drained = len(claims) < free
         # What was left on servers goes first, so that nothing else takes its place there.
         for claim in sorted(claims, key=lambda each: not each.submissions):
             self._begin(claim)
@@ -190,7 +194,8 @@ class Worker:
         self._runs.pop(run.claim.job.id, None)
         self._by_name.pop(run.label, None)
         self.progress.pop(run.claim.job.id, None)
-        self._stir.set()
+        if not self._drained or self._stopping:
+            self._stir.set()
         if not run.task.cancelled() and (error := run.task.exception()) is not None:
             log.error("%s: a bug in Holdfast", run.label, exc_info=error)
 

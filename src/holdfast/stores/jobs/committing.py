@@ -12,6 +12,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -36,6 +37,8 @@ _HANGING = 10.0
 """Seconds after which a transaction no longer keeps a process from forking."""
 GROUP = 256
 """Writes in one transaction, at most."""
+LATER_SECONDS = 0.05
+"""How long a write that nobody waits for may wait for company."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class _Asked:
     together: Together | None = None
     about: Any = None
     lasting: bool = True
+    soon: bool = True
 
 
 _Answer = tuple[_Asked, Any, BaseException | None]
@@ -84,6 +88,7 @@ class Committer:
         together: Together | None = None,
         about: Any = None,
         lasting: bool = True,
+        soon: bool = True,
     ) -> Future[T]:
         """Have something written; the future is done when it is on the disk.
 
@@ -93,6 +98,7 @@ class Committer:
                 nothing.
             about: what this one is about.
             lasting: whether it must survive a power cut as well as the death of processes.
+            soon: whether somebody waits for it; else it is written with what comes next.
 
         Raises:
             StoreUnavailableError: the store is closed, or too much waits to be written.
@@ -106,7 +112,7 @@ class Committer:
                 self._thread = threading.Thread(target=self._run, name="holdfast-jobs", daemon=True)
                 self._thread.start()
             try:
-                self._waiting.put_nowait(_Asked(write, future, together, about, lasting))
+                self._waiting.put_nowait(_Asked(write, future, together, about, lasting, soon))
             except queue.Full:
                 raise StoreUnavailableError(
                     f"job store {self._shown}: {self._waiting.maxsize} writes wait already"
@@ -151,22 +157,30 @@ class Committer:
 
     def _run(self) -> None:
         while True:
-            first = self._waiting.get()
-            if first is None:
-                return
-            group, last = [first], False
-            while len(group) < GROUP:
-                try:
-                    more = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    last = True
-                    break
-                group.append(more)
+            group, last = self._next_group()
             self._commit([each for each in group if each.future.set_running_or_notify_cancel()])
             if last:
                 return
+
+    def _next_group(self) -> tuple[list[_Asked], bool]:
+        """What to write next, and whether it is the last."""
+        first = self._waiting.get()
+        if first is None:
+            return [], True
+        group = [first]
+        until = 0.0 if first.soon else time.monotonic() + LATER_SECONDS
+        while len(group) < GROUP:
+            left = until and until - time.monotonic()
+            try:
+                more = self._waiting.get(timeout=left) if left > 0 else self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                return group, True
+            group.append(more)
+            if more.soon:
+                until = 0.0
+        return group, False
 
     def _commit(self, group: list[_Asked]) -> None:
         if not group:

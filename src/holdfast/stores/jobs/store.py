@@ -90,18 +90,25 @@ class JobStore:
         self._engine.dispose()
         return done
 
-    def write(self, write: Callable[[Connection, float], T], *, lasting: bool = True) -> Future[T]:
+    def write(
+        self,
+        write: Callable[[Connection, float], T],
+        *,
+        lasting: bool = True,
+        soon: bool = True,
+    ) -> Future[T]:
         """Have a function of (connection, now) run in the next commit.
 
         Args:
             write: what to do.
             lasting: whether it must survive a power cut as well as the death of processes. Who has
                 a job, what was sent where, and stories need not: without them a job is run again.
+            soon: whether somebody waits for it; else it shares the next commit.
 
         Raises:
             StoreUnavailableError: the store is closed, or too much waits.
         """
-        return self._committer.ask(write, lasting=lasting)
+        return self._committer.ask(write, lasting=lasting, soon=soon)
 
     # Coming in --------------------------------------------------------------------------
 
@@ -253,7 +260,7 @@ class JobStore:
 
     def record(self, job: str, kind: str, data: Mapping[str, Any] | None = None) -> Future[None]:
         """Add a line to a job's story."""
-        return self.write(lambda on, now: tell(on, now, job, kind, data), lasting=False)
+        return self.write(lambda on, now: tell(on, now, job, kind, data), lasting=False, soon=False)
 
     def pause(self, on: bool, reason: str = "") -> Future[None]:  # noqa: FBT001 - reads as said
         """Give no more jobs to workers, or do so again."""
