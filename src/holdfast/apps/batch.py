@@ -15,6 +15,7 @@ from holdfast.apps.keeping import Kept
 from holdfast.apps.run import read_setting
 from holdfast.comfyui import Workflow
 from holdfast.comfyui.durable import new_job
+from holdfast.comfyui.durable.orders import suffix_of
 from holdfast.comfyui.sweeps import Row, read
 from holdfast.errors import BadInputError
 from holdfast.ports import ambient
@@ -168,6 +169,7 @@ class _Placing:
                 workflow.with_seeds_moved(number),
                 name=label,
                 files={key: self._content(file) for key, file in loaded.items()},
+                suffixes={self._content(each): suffix_of(each.name) for each in loaded.values()},
                 strict=wishes.strict,
                 export=None if wishes.output is None else wishes.output.resolve(),
                 order=self._order,

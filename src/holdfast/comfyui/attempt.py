@@ -197,11 +197,14 @@ class AttemptRun:
         except OSError as error:
             reason = error.strerror or str(error)
             raise BadInputError(f"cannot read {str(path)!r} to upload it: {reason}") from None
-        key = outputs.content_key(content)
-        if key not in self.place.uploads:
-            name = f"holdfast_{key[:16]}{path.suffix.lower()}"
-            self.place.uploads[key] = await self._server.upload(name, content)
-        return self.place.uploads[key]
+        suffix = self.job.suffixes.get(path.name, path.suffix).lower()
+        key = outputs.content_key(content) + suffix
+        there = self.place.uploads.get(key)
+        # Somebody may have emptied the server's folder, or put a new machine in its place.
+        if there is None or not await self._server.has_input(there, len(content)):
+            name = f"holdfast_{key[:16]}{suffix}"
+            there = self.place.uploads[key] = await self._server.upload(name, content)
+        return there
 
     async def _submit(self, workflow: Workflow, watch: Watch) -> None:
         graph = workflow.to_api()

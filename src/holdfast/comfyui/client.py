@@ -245,6 +245,7 @@ class ComfyUI:
         *,
         inputs: Mapping[str, Any] | None = None,
         files: Mapping[str, str | Path] | None = None,
+        suffixes: Mapping[str, str] | None = None,
         name: str | None = None,
         output_dir: str | Path | None = None,
         deadline: float | None = None,
@@ -264,6 +265,7 @@ class ComfyUI:
             workflow: what to run.
             inputs: input values to replace, as in `Workflow.with_inputs`.
             files: local files to upload to whichever server runs it: ``{"3.image": "a.png"}``.
+            suffixes: how names end on the servers, by the local name, where that ends otherwise.
             name: what to call the job and its files; the workflow's name by default.
             output_dir: where the files go; None: as given to the constructor.
             deadline: seconds for everything, waiting and retries included.
@@ -305,6 +307,7 @@ class ComfyUI:
             folder,
             safe_name(label),
             uploads,
+            suffixes=dict(suffixes or {}),
             extra_data=dict(extra_data or {}),
             targets=tuple(targets),
             temps=temps,

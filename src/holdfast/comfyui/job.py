@@ -26,6 +26,8 @@ class Job:
     """What to call the files, safe for every system."""
     uploads: dict[tuple[str, str], Path] = field(default_factory=dict)
     """Local files to upload: (node id, input name) to path."""
+    suffixes: Mapping[str, str] = field(default_factory=dict)
+    """How a file's name ends on a server, by its local name, where that ends otherwise."""
     before: Mapping[str, int] | None = None
     """Files each node has made in earlier runs of this job, when one run was split into several;
     None if it is made in one."""

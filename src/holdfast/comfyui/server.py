@@ -194,6 +194,20 @@ class Server:
         folder = body.get("subfolder")
         return f"{folder}/{body['name']}" if isinstance(folder, str) and folder else body["name"]
 
+    async def has_input(self, name: str, size: int) -> bool:
+        """`HEAD /view`: whether an uploaded file is still there, with so many bytes.
+
+        A server that does not say so counts as one that has it not: to send it again is no harm.
+        """
+        folder, _slash, filename = name.rpartition("/")
+        params = {"filename": filename, "subfolder": folder, "type": "input"}
+        try:
+            async with self._request("HEAD", "/view", params=params) as response:
+                told = response.headers.get("Content-Length", "")
+                return response.status == 200 and told == str(size)
+        except AnswerError:
+            return False
+
     @contextlib.asynccontextmanager
     async def view(
         self, filename: str, subfolder: str, kind: str, *, seconds: float

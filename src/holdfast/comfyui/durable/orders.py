@@ -3,7 +3,8 @@
 The payload of a job, in JSON:
 
 - ``graph``: the workflow in API format; ``extra_data`` and ``targets``: what came with it.
-- ``files``: contents that its nodes load, as ``{"3.image": sha256}``, with ``suffixes``.
+- ``files``: contents that its nodes load, as ``{"3.image": sha256}``, and their ``suffixes``, as
+  ``{sha256: ".png"}``: some nodes go by a name's end.
 - ``settings``: ``strict``.
 - ``export``: ``folder`` and ``name``, if its files are to be copied somewhere in the end.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from holdfast.comfyui.model_inputs import looks_like_model
@@ -23,6 +24,7 @@ from holdfast.errors import BadInputError
 from holdfast.stores.jobs import NewJob
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,15})?")
 _SEEDS = ("seed", "noise_seed")
 PROMPT = 500
 """Characters of a prompt that are kept for search."""
@@ -37,6 +39,8 @@ class Plan:
     targets: tuple[str, ...]
     files: Mapping[str, str]
     """SHA-256 by ``node.input``."""
+    suffixes: Mapping[str, str]
+    """The end of a file's name, by SHA-256."""
     strict: bool
     export: Mapping[str, str] | None
 
@@ -46,6 +50,7 @@ def new_job(
     *,
     name: str = "",
     files: Mapping[str, str] | None = None,
+    suffixes: Mapping[str, str] | None = None,
     extra_data: Mapping[str, Any] | None = None,
     targets: Sequence[str] = (),
     strict: bool = False,
@@ -58,6 +63,7 @@ def new_job(
         workflow: what to run.
         name: what to call it and its files; the workflow's name by default.
         files: the SHA-256 of contents in the blob store, by ``node.input``.
+        suffixes: how their names end, by SHA-256.
         extra_data: what the servers are to keep with it.
         targets: the output nodes that are wanted; all if empty.
         strict: change nothing but what keeps the result.
@@ -69,6 +75,7 @@ def new_job(
     payload: dict[str, Any] = {"graph": workflow.to_api()}
     if files:
         payload["files"] = dict(files)
+        payload["suffixes"] = dict(suffixes or {})
     if extra_data:
         payload["extra_data"] = dict(extra_data)
     if targets:
@@ -79,6 +86,12 @@ def new_job(
         payload["export"] = {"folder": str(export), "name": label}
     index: dict[str, Any] = dict(index_of(workflow))
     return NewJob(payload, name=label, **fields, **index)
+
+
+def suffix_of(filename: str) -> str:
+    """How a file's name ends, such as ``.png``; empty if that is nothing a server should see."""
+    suffix = PurePosixPath(filename).suffix
+    return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
 def index_of(workflow: Workflow) -> dict[str, str]:
@@ -115,6 +128,11 @@ def plan_of(payload: Mapping[str, Any], name: str) -> Plan:
         for key, value in files.items()
     ):
         raise BadInputError("payload.files must lead from node.input to a SHA-256")
+    suffixes = payload.get("suffixes") or {}
+    if not isinstance(suffixes, dict) or not all(
+        isinstance(each, str) and _SUFFIX.fullmatch(each) for each in suffixes.values()
+    ):
+        raise BadInputError("payload.suffixes must lead from a SHA-256 to an end such as .png")
     targets, extra = payload.get("targets") or [], payload.get("extra_data") or {}
     settings, export = payload.get("settings") or {}, payload.get("export")
     if not isinstance(targets, list) or not isinstance(extra, dict):
@@ -126,6 +144,7 @@ def plan_of(payload: Mapping[str, Any], name: str) -> Plan:
         extra,
         tuple(str(each) for each in targets),
         files,
+        suffixes,
         settings.get("strict") is True,
         export,
     )

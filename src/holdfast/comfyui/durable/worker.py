@@ -312,6 +312,7 @@ class Worker:
             workflow,
             name=run.label,
             files=uploads,
+            suffixes=plan.suffixes,
             output_dir=folder,
             deadline=deadline,
             prompt_id=job.id,

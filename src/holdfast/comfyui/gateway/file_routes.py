@@ -23,7 +23,7 @@ from holdfast.comfyui.gateway.guard import Refusal
 from holdfast.comfyui.gateway.incoming import Kept, keep, keep_bytes, read_form
 from holdfast.comfyui.gateway.passage import Passage
 from holdfast.comfyui.gateway.pictures import PictureError, masked, one_channel, preview
-from holdfast.comfyui.gateway.references import FOLDERS, Named, is_name, safe_parts
+from holdfast.comfyui.gateway.references import FOLDERS, Named, is_name, is_ours, safe_parts
 from holdfast.comfyui.gateway.safe_types import headers_for
 
 PICTURES_AT_ONCE = 2
@@ -104,8 +104,7 @@ class FileRoutes:
         return None if path is None or digest is None else (path, digest)
 
     async def _elsewhere(self, request: Request, caller: Caller, file: Named) -> Response:
-        # What other users made lies on the servers as well, under names that can be guessed.
-        if file.type != "input" and caller.user:
+        if not _may_be_asked_for(file, caller.user):
             return Response(status_code=404)
         kept = {"preview", "channel"}
         query = {name: value for name, value in request.query_params.items() if name in kept}
@@ -175,7 +174,7 @@ class FileRoutes:
     async def _masked(self, caller: Caller, file: Named, upload: UploadFile) -> Kept:
         mask = await keep(self._desk.blobs, upload)
         found = await self._desk.ask(self._find, caller.user, file)
-        if found is None and (file.type == "input" or not caller.user):
+        if found is None and _may_be_asked_for(file, caller.user):
             content = await self._passage.fetch_file(file, self._desk.limits.upload_bytes)
             if content is not None:
                 kept = await self._desk.ask(keep_bytes, self._desk.blobs, content)
@@ -192,6 +191,14 @@ class FileRoutes:
         except PictureError as error:
             raise Refusal("no_picture", "The mask cannot be put in", str(error)) from None
         return await self._desk.ask(keep_bytes, self._desk.blobs, made)
+
+
+def _may_be_asked_for(file: Named, user: str) -> bool:
+    """Whether a file that is not here may be fetched from the servers.
+
+    What other users made and sent lies there as well, under names that can be guessed.
+    """
+    return not is_ours(file.filename) and (file.type == "input" or not user)
 
 
 def asked_for(filename: str, subfolder: str, given_type: object, default: str = "output") -> Named:

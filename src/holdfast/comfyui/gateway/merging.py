@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from holdfast.comfyui.gateway.references import is_ours
 from holdfast.comfyui.preflight.values import UPLOADS
 
 
@@ -19,6 +20,9 @@ def merged(infos: Sequence[Mapping[str, Any]], uploads: Sequence[str] = ()) -> d
     Args:
         infos: what each answers to `/object_info`; those that come first go first.
         uploads: files the gateway holds for whoever asks, to be offered where files are chosen.
+
+    Returns:
+        The union, without the names under which users' files lie on the servers.
     """
     result: dict[str, Any] = {}
     for info in infos:
@@ -28,10 +32,7 @@ def merged(infos: Sequence[Mapping[str, Any]], uploads: Sequence[str] = ()) -> d
                 result[name] = given
             elif known is not given and isinstance(known, dict) and isinstance(given, dict):
                 result[name] = _both(known, given)
-    if uploads:
-        for name, given in result.items():
-            result[name] = _offering(given, uploads)
-    return result
+    return {name: _offering(given, uploads) for name, given in result.items()}
 
 
 def _both(known: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,12 +89,15 @@ def _offering(given: Any, uploads: Sequence[str]) -> Any:
             continue
         for name, spec in listed.items():
             values = _choices(spec)
-            if values is None or not _is_upload(spec):
+            if values is None:
                 continue
-            known = set(map(repr, values))
-            new = [each for each in uploads if repr(each) not in known]
-            if new:
-                changed[group] = {**changed[group], name: _with_choices(spec, [*values, *new])}
+            # What others have sent lies in the same folder.
+            offered = [each for each in values if not (isinstance(each, str) and is_ours(each))]
+            if uploads and _is_upload(spec):
+                known = set(map(repr, offered))
+                offered += [each for each in uploads if repr(each) not in known]
+            if len(offered) != len(values):
+                changed[group] = {**changed[group], name: _with_choices(spec, offered)}
     return given if changed == groups else {**given, "input": changed}
 
 

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from starlette.requests import Request
@@ -18,8 +17,8 @@ from holdfast.comfyui.gateway.desk import Desk
 from holdfast.comfyui.gateway.exchange import Caller, Handler, allowed, answer, read_body
 from holdfast.comfyui.gateway.guard import MAX_ID, Refusal, Submission, judge_prompt
 from holdfast.comfyui.gateway.history import shown_number
-from holdfast.comfyui.gateway.references import Reference, references
-from holdfast.comfyui.gateway.validation import Accepted, judge
+from holdfast.comfyui.gateway.screening import Known, Screening, contents
+from holdfast.comfyui.gateway.validation import Accepted
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
 from holdfast.stores.jobs.records import NewJob, StoredJob
@@ -35,6 +34,7 @@ class PromptRoutes:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._screening = Screening(desk)
 
     def listed(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler of each."""
@@ -60,8 +60,8 @@ class PromptRoutes:
         there = await self._there(caller, submission)
         if there is not None:
             return there
-        known = await self._files(caller, submission)
-        accepted = await self._judged(submission, set(known))
+        known = await self._screening.files(caller.user, submission.graph)
+        accepted = await self._screening.judged(submission.graph, known, submission.targets)
         payload = self._payload(submission, accepted, known)
         new = new_job(submission, payload, caller, key)
         await self._let_in(caller, new.priority)
@@ -96,69 +96,16 @@ class PromptRoutes:
         words = "Take another prompt_id, or none to be given one"
         raise Refusal("prompt_id_in_use", "Another job has this prompt_id", words)
 
-    async def _files(
-        self, caller: Caller, submission: Submission
-    ) -> dict[tuple[str, str], tuple[Reference, str]]:
-        """The inputs whose file the gateway has: by node and input, the content's SHA-256."""
-        catalogs = self._desk.info.catalogs()
-        named = references(submission.graph, catalogs)
-        if not named:
-            return {}
-        return await self._desk.ask(self._look_up, caller.user, named)
-
-    def _look_up(
-        self, user: str, named: tuple[Reference, ...]
-    ) -> dict[tuple[str, str], tuple[Reference, str]]:
-        store, blobs = self._desk.store, self._desk.blobs
-        found = {}
-        for each in named:
-            file = each.file
-            upload = store.find_upload(user, file.filename, file.subfolder, file.type)
-            digest = None if upload is None else upload.sha256
-            if digest is None and file.type != "input":
-                made = store.find_file(file.filename, file.subfolder, file.type, user)
-                digest = None if made is None else made.sha256
-            if digest is not None and blobs.path(digest) is not None:
-                found[each.node_id, each.input] = (each, digest)
-        return found
-
-    async def _judged(self, submission: Submission, known: set[tuple[str, str]]) -> Accepted:
-        try:
-            return await self._judge(submission, known)
-        except Refusal:
-            if self._desk.info.fresh:
-                raise
-        # A model or node may have come since the servers were last asked.
-        await self._desk.info.refresh()
-        return await self._judge(submission, known)
-
-    async def _judge(self, submission: Submission, known: set[tuple[str, str]]) -> Accepted:
-        def look() -> Accepted:
-            return judge(
-                submission.graph,
-                self._desk.info.catalogs(),
-                targets=submission.targets,
-                known_files=known,
-                fetches_models=self._desk.fetches_models,
-            )
-
-        large = len(submission.graph) > 60
-        return await asyncio.to_thread(look) if large else look()
-
     def _payload(
         self,
         submission: Submission,
         accepted: Accepted,
-        known: Mapping[tuple[str, str], tuple[Reference, str]],
+        known: Known,
     ) -> dict[str, Any]:
-        kept = [each for each in known.values() if each[0].node_id in accepted.graph]
         payload: dict[str, Any] = {
             "graph": accepted.graph,
             "extra_data": submission.extra_data,
-            "files": {reference.key: digest for reference, digest in kept},
-            "upload_names": {
-                digest: _suffix(reference.file.filename) for reference, digest in kept
-            },
+            **contents(known, accepted.graph),
             "targets": list(accepted.targets),
             "settings": dict(self._desk.job_settings),
             "submitted": submission.digest,
@@ -247,11 +194,6 @@ def _priority(submission: Submission, caller: Caller) -> int:
     wanted = FRONT if (submission.front if number is None else number < 0) else 0
     top = getattr(getattr(caller, "quotas", None), "top_priority", None)
     return wanted if top is None else min(wanted, top)
-
-
-def _suffix(filename: str) -> str:
-    suffix = PurePosixPath(filename).suffix
-    return suffix if len(suffix) <= 16 and suffix[1:].isascii() and suffix[1:].isalnum() else ""
 
 
 def _name(workflow: Workflow) -> str:

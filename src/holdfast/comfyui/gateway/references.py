@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,10 @@ LONGEST = 600
 
 _LIKELY = frozenset({"image", "mask", "video", "audio", "file", "latent", "model_file"})
 """Inputs that name files on classes nobody knows yet."""
+
+
+_SENT = re.compile(r"(?s)(.*[/\\])?holdfast_[0-9a-f]{16}[^/\\]*")
+"""What we call on the servers what users have sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,15 @@ def _all(graph: Mapping[str, Any], catalogs: Sequence[Catalog]) -> Iterator[Refe
                 value = value.get("__value__")  # noqa: PLW2901 - as a server reads it
             if not isinstance(value, str) or not value or len(value) > LONGEST:
                 continue
-            if _names_file(node["class_type"], name, catalogs):
+            if is_upload_input(node["class_type"], name, catalogs):
                 file = named(value)
                 if file is not None:
                     yield Reference(node_id, name, file)
 
 
-def _names_file(class_type: str, name: str, catalogs: Sequence[Catalog]) -> bool:
-    known = [each[class_type] for each in catalogs if class_type in each]
+def is_upload_input(class_type: str, name: str, catalogs: Sequence[Catalog | None]) -> bool:
+    """Whether an input of a class names a file in a server's folders."""
+    known = [each[class_type] for each in catalogs if each is not None and class_type in each]
     if not known:
         return name in _LIKELY
     return any(name in cls.inputs and is_upload(cls, cls.inputs[name]) for cls in known)
@@ -87,6 +93,17 @@ def named(text: str, default: str = "input") -> Named | None:
     if not parts:
         return None
     return Named(parts[-1], "/".join(parts[:-1]), type_)
+
+
+def is_ours(text: str) -> bool:
+    """Whether this names a file on a server that some user has sent through us."""
+    return "holdfast_" in text and _SENT.fullmatch(text) is not None
+
+
+def unsafe(text: str) -> bool:
+    """Whether a name leads out of its folder."""
+    parts = text.replace("\\", "/").split("/")
+    return text.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]
 
 
 def safe_parts(text: str) -> list[str] | None:
