@@ -3,6 +3,7 @@
 In this order: what a worker left behind when it went away; the highest priority; among users the
 one who was given the least (start-time fair queueing, counted in the seconds that jobs of a kind
 are known to take); among a user's jobs the one that is due first, then the one that came first.
+Who has as many jobs running as they may (see `room`) is passed over meanwhile.
 
 Source: Goyal, Vin and Cheng, "Start-time fair queuing", 1997.
 """
@@ -18,6 +19,7 @@ from sqlalchemy.engine import Connection
 from holdfast.machines.tenure import JobState
 from holdfast.stores.jobs import rows, tables
 from holdfast.stores.jobs.records import Claim, Renewal
+from holdfast.stores.jobs.room import Room
 from holdfast.stores.jobs.settling import dead_letter
 from holdfast.stores.jobs.story import tell
 
@@ -25,6 +27,8 @@ _J = tables.job.c
 _TENURE = (_J.fence, _J.lease_until)
 LOOKED_AT = 1_000
 """Jobs that are looked at for one call, at most."""
+_STEPS = 10
+"""Priorities whose users are looked at one by one; beyond, the jobs of who must wait are."""
 _TOO_LATE = "its deadline passed while it waited"
 UNKNOWN_SECONDS = 10.0
 """What a job counts for while it is not known how long its kind takes."""
@@ -73,16 +77,19 @@ def claim(
         elif len(claims) < limit:
             claims += _take(connection, now, left, worker, lease)
     looked_at = 0
+    space: Room | None = None
     while len(claims) < limit and looked_at < LOOKED_AT and not _paused(connection):
         looked_at += 1
-        row = _next(connection, order)
+        space = space or Room(connection, now)
+        row = _next(connection, order, space.full())
         if row is None:
             break
         deadline = rows.moment(row.deadline)
         if deadline is not None and deadline <= now:
             dead_letter(connection, now, row.id, "deadline", _TOO_LATE)
-        else:
-            claims += _take(connection, now, row, worker, lease)
+        elif taken := _take(connection, now, row, worker, lease):
+            claims += taken
+            space.took(row.user)
     return tuple(claims)
 
 
@@ -144,22 +151,23 @@ def _left_behind(
     return connection.execute(left.order_by(_J.number).limit(LOOKED_AT)).all()
 
 
-def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]] | None:
+def _next(
+    connection: Connection, order: str | None, full: list[str]
+) -> sa.Row[*tuple[Any, ...]] | None:
     queued = [_J.state == JobState.QUEUED.value]
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
         queued.append(_J.order_id == order)
-    highest = connection.execute(
-        sa.select(_J.priority).where(*queued).order_by(_J.priority.desc()).limit(1)
-    ).scalar()
-    if highest is None:
-        return None
-    queued.append(_J.priority == highest)
-    if order is not None:
+        if full:
+            queued.append(_J.user.not_in(full))
+        queued.append(_J.priority == _highest(connection, queued))
         found = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
         return connection.execute(found.order_by(_J.number).limit(1)).first()
-    user = _least_served(connection, queued)
-    queued.append(_J.user == user)
+    turn = _turn(connection, queued, full)
+    if turn is None:
+        return None
+    highest, user = turn
+    queued += [_J.priority == highest, _J.user == user]
     wanted = sa.select(*rows.COLUMNS, *_TENURE).where(*queued)
     due = connection.execute(
         wanted.where(_J.deadline.is_not(None)).order_by(_J.deadline, _J.number).limit(1)
@@ -167,7 +175,33 @@ def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]]
     return due or connection.execute(wanted.order_by(_J.number).limit(1)).first()
 
 
-def _least_served(connection: Connection, queued: list[sa.ColumnElement[bool]]) -> str:
+def _turn(
+    connection: Connection, queued: list[sa.ColumnElement[bool]], full: list[str]
+) -> tuple[int, str] | None:
+    """The highest priority at which somebody's job may be begun, and whose turn it is there."""
+    wanted = list(queued)
+    for step in range(_STEPS + 1):
+        if step == _STEPS:
+            wanted.append(_J.user.not_in(full))
+        highest = _highest(connection, wanted)
+        if highest is None:
+            return None
+        user = _least_served(connection, [*queued, _J.priority == highest], full)
+        if user is not None:
+            return highest, user
+        wanted = [*queued, _J.priority < highest]
+    return None
+
+
+def _highest(connection: Connection, queued: list[sa.ColumnElement[bool]]) -> int | None:
+    return connection.execute(
+        sa.select(_J.priority).where(*queued).order_by(_J.priority.desc()).limit(1)
+    ).scalar()
+
+
+def _least_served(
+    connection: Connection, queued: list[sa.ColumnElement[bool]], full: list[str]
+) -> str | None:
     # One step of the index for each user: a DISTINCT would read the whole queue.
     first = sa.select(sa.func.min(_J.user).label("user")).where(*queued)
     waiting = first.cte("waiting", recursive=True)
@@ -178,14 +212,12 @@ def _least_served(connection: Connection, queued: list[sa.ColumnElement[bool]]) 
     # Who was away has no claim to what others were given meanwhile.
     floor = _used(connection, [])[_VIRTUAL]
     used = sa.case((share.used > floor, share.used), else_=floor)
-    found = connection.execute(
-        sa.select(users.c.user)
-        .outerjoin_from(users, tables.share, share.user == users.c.user)
-        .where(users.c.user.is_not(None))
-        .order_by(used, users.c.user)
-        .limit(1)
-    )
-    return str(found.scalar_one())
+    wanted = sa.select(users.c.user).outerjoin_from(users, tables.share, share.user == users.c.user)
+    wanted = wanted.where(users.c.user.is_not(None))
+    if full:
+        wanted = wanted.where(users.c.user.not_in(full))
+    found = connection.execute(wanted.order_by(used, users.c.user).limit(1)).scalar()
+    return None if found is None else str(found)
 
 
 def _used(connection: Connection, users: list[str]) -> dict[str, float]:
