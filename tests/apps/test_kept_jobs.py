@@ -171,10 +171,12 @@ def test_a_store_is_copied(folder):
 
 
 def test_keys_are_made_listed_and_disabled(folder):
-    made = holdfast("keys", "create", "ann", "--scope", "view")
+    made = holdfast("keys", "create", "ann", "--scope", "view", "--max-running", "3")
     assert made.stdout.startswith("hf_")
     assert made.stdout.strip() not in made.stderr
     (key,) = lines("keys", "list", "--json")
     assert (key["user"], key["scopes"]) == ("ann", ["view"])
+    assert key["quotas"]["max_running"] == 3
+    assert holdfast("keys", "create", "ann", "--max-running", "0").returncode == 2
     assert made.stdout.strip().split("_")[2] not in json.dumps(key)
     assert "opens nothing" in told("keys", "disable", key["id"])

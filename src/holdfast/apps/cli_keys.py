@@ -34,6 +34,9 @@ def keys() -> None:
 @click.option("--label", default="", help="For people, such as the name of a program.")
 @click.option("--days", default=None, type=click.FloatRange(min=0.001), help="Days it is good.")
 @click.option("--max-queued", default=None, type=click.IntRange(min=0), help="Jobs that may wait.")
+@click.option(
+    "--max-running", default=None, type=click.IntRange(min=1), help="Jobs that may run at once."
+)
 @click.option("--jobs-per-hour", default=None, type=click.IntRange(min=0), help="Jobs in an hour.")
 @click.option("--top-priority", default=None, type=int, help="The highest priority of its jobs.")
 @_KEPT
@@ -44,6 +47,7 @@ def create(
     label: str,
     days: float | None,
     max_queued: int | None,
+    max_running: int | None,
     jobs_per_hour: int | None,
     top_priority: int | None,
     data: Path | None,
@@ -62,7 +66,10 @@ def create(
         label=label,
         expires=None if days is None else ambient.wall() + days * 86_400.0,
         quotas=Quotas(
-            max_queued=max_queued, jobs_per_hour=jobs_per_hour, top_priority=top_priority
+            max_queued=max_queued,
+            max_running=max_running,
+            jobs_per_hour=jobs_per_hour,
+            top_priority=top_priority,
         ),
     )
     kept.store.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -102,6 +104,20 @@ async def test_quotas_hold_here_as_on_comfyuis_side(house):
         answer = await client.post("/jobs", json={"workflow": WORKFLOW})
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) > 60
+
+
+async def test_no_more_jobs_of_a_user_run_than_a_key_made_here_says(house):
+    async with house.client("admin", user="root") as root:
+        made = {"user": "ann", "scopes": ["run", "view"], "max_running": 1}
+        assert (await root.post("/keys", json=made)).json()["max_running"] == 1
+        assert (await root.post("/keys", json=made | {"max_running": 0})).status_code == 422
+    async with house.client("view", "run", max_running=1) as ann:
+        for _ in range(3):
+            assert (await ann.post("/jobs", json={"workflow": WORKFLOW})).status_code == 201
+    async with house.client("view", "run", user="bob") as bob:
+        await bob.post("/jobs", json={"workflow": WORKFLOW})
+    claims = await asyncio.to_thread(lambda: house.store.claim("w", 10).result())
+    assert sorted(claim.job.user for claim in claims) == ["ann", "bob"]
 
 
 async def test_running_once_more_is_running_and_counts(house):

@@ -52,9 +52,9 @@ class Quotas:
     """How much a key may ask for; None is no limit."""
 
     max_queued: int | None = None
-    """Jobs waiting at once."""
+    """Jobs of its user waiting or running at once."""
     max_running: int | None = None
-    """Jobs running at once."""
+    """Jobs of its user running at once; of a user's keys the most generous counts."""
     jobs_per_hour: int | None = None
     """Jobs accepted in any hour."""
     top_priority: int | None = None

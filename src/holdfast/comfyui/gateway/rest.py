@@ -77,6 +77,7 @@ class NewKey(Shape):
     label: str = Field("", max_length=200)
     expires: float | None = Field(None, description="Seconds since 1970.")
     max_queued: int | None = Field(None, ge=0, lt=2**31)
+    max_running: int | None = Field(None, ge=1, lt=2**31)
     jobs_per_hour: int | None = Field(None, ge=0, lt=2**31)
     top_priority: int | None = Field(None, ge=-_HIGHEST, le=_HIGHEST)
 
@@ -209,12 +210,8 @@ class _Jobs:
 
     async def _let_in(self, caller: Caller, priority: int) -> None:
         """Judge one more job, as ComfyUI's side does."""
-        if self._intake is None:
-            return
-        for user in (None, caller.user):
-            if self._intake.stale(user):
-                await run_in_threadpool(self._intake.recount, user)
-        self._intake.judge(caller, priority)
+        if self._intake is not None:
+            await self._intake.let_in(caller, priority)
 
     def moved(
         self, job_id: JobId, body: Priority, caller: Annotated[Caller, Depends(_caller)]
@@ -287,6 +284,7 @@ class _Administration:
             expires=body.expires,
             quotas=Quotas(
                 max_queued=body.max_queued,
+                max_running=body.max_running,
                 jobs_per_hour=body.jobs_per_hour,
                 top_priority=body.top_priority,
             ),

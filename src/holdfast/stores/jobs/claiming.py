@@ -3,6 +3,7 @@
 In this order: what a worker left behind when it went away; the highest priority; among users the
 one who was given the least (start-time fair queueing, counted in the seconds that jobs of a kind
 are known to take); among a user's jobs the one that is due first, then the one that came first.
+Who has as many jobs running as they may (see `room`) is passed over meanwhile.
 
 Source: Goyal, Vin and Cheng, "Start-time fair queuing", 1997.
 """
@@ -18,7 +19,9 @@ from sqlalchemy.engine import Connection
 
 from holdfast.machines.tenure import JobState
 from holdfast.stores.jobs import rows, tables
+from holdfast.stores.jobs.accepting import PRIORITY
 from holdfast.stores.jobs.records import Claim, Renewal
+from holdfast.stores.jobs.room import Room
 from holdfast.stores.jobs.settling import dead_letter
 from holdfast.stores.jobs.story import tell
 
@@ -26,6 +29,8 @@ _J = tables.job.c
 _TENURE = (_J.fence, _J.lease_until)
 LOOKED_AT = 1_000
 """Jobs that are looked at for one call, at most."""
+_STEPS = 10
+"""Priorities whose users are looked at one by one; beyond, the jobs of who must wait are."""
 _TOO_LATE = "its deadline passed while it waited"
 UNKNOWN_SECONDS = 10.0
 """What a job counts for while it is not known how long its kind takes."""
@@ -52,10 +57,16 @@ _LEFT = _ROWS.where(
 _LEFT_OF_ALL = _LEFT.order_by(_J.number).limit(LOOKED_AT)
 _LEFT_OF_ORDER = _LEFT.where(_J.order_id == _ORDER).order_by(_J.number).limit(LOOKED_AT)
 _QUEUED = _J.state == JobState.QUEUED.value
-_FIRST_OF_ORDER = (
+_FREE = _J.user.not_in(sa.bindparam("full", expanding=True))
+"""Not of those whose jobs have to wait; for statements of their own, since it is seldom needed."""
+_IN_ORDER = (
     _ROWS.where(_QUEUED, _J.order_id == _ORDER).order_by(_J.priority.desc(), _J.number).limit(1)
 )
-_HIGHEST = sa.select(_J.priority).where(_QUEUED).order_by(_J.priority.desc()).limit(1)
+_FIRST_OF_ORDER, _FIRST_FREE_OF_ORDER = _IN_ORDER, _IN_ORDER.where(_FREE)
+_BELOW = sa.select(_J.priority).where(_QUEUED, _J.priority < _RANK)
+_HIGHEST = _BELOW.order_by(_J.priority.desc()).limit(1)
+_HIGHEST_FREE = _HIGHEST.where(_FREE)
+_ABOVE_ALL = PRIORITY + 1
 _OF_USER = _ROWS.where(_QUEUED, _J.priority == _RANK, _J.user == sa.bindparam("of_user"))
 _FIRST_DUE = _OF_USER.where(_J.deadline.is_not(None)).order_by(_J.deadline, _J.number).limit(1)
 _FIRST_COME = _OF_USER.order_by(_J.number).limit(1)
@@ -78,7 +89,7 @@ _SENT = (
 )
 
 
-def _least() -> sa.Select[*tuple[Any, ...]]:
+def _least(*, free: bool) -> sa.Select[*tuple[Any, ...]]:
     # One step of the index for each user: a DISTINCT would read the whole queue.
     queued = (_QUEUED, _J.priority == _RANK)
     first = sa.select(sa.func.min(_J.user).label("user")).where(*queued)
@@ -89,16 +100,18 @@ def _least() -> sa.Select[*tuple[Any, ...]]:
     # Who was away has no claim to what others were given meanwhile.
     floor: sa.BindParameter[float] = sa.bindparam("floor")
     used = sa.case((_SHARE.used > floor, _SHARE.used), else_=floor)
-    return (
+    turn = (
         sa.select(users.c.user)
         .outerjoin_from(users, tables.share, _SHARE.user == users.c.user)
         .where(users.c.user.is_not(None))
         .order_by(used, users.c.user)
         .limit(1)
     )
+    full: sa.BindParameter[Any] = sa.bindparam("full", expanding=True)
+    return turn.where(users.c.user.not_in(full)) if free else turn
 
 
-_LEAST = _least()
+_LEAST, _LEAST_FREE = _least(free=False), _least(free=True)
 
 
 def claim(
@@ -142,16 +155,19 @@ def claim(
         elif len(claims) < limit:
             claims += _take(connection, now, left, worker, lease)
     looked_at = 0
+    space: Room | None = None
     while len(claims) < limit and looked_at < LOOKED_AT and not _paused(connection):
         looked_at += 1
-        row = _next(connection, order)
+        space = space or Room(connection, now)
+        row = _next(connection, order, space.full())
         if row is None:
             break
         deadline = rows.moment(row.deadline)
         if deadline is not None and deadline <= now:
             dead_letter(connection, now, row.id, "deadline", _TOO_LATE)
-        else:
-            claims += _take(connection, now, row, worker, lease)
+        elif taken := _take(connection, now, row, worker, lease):
+            claims += taken
+            space.took(row.user)
     return tuple(claims)
 
 
@@ -202,18 +218,42 @@ def _left_behind(
     return connection.execute(_LEFT_OF_ORDER, when | {"in_order": order}).all()
 
 
-def _next(connection: Connection, order: str | None) -> sa.Row[*tuple[Any, ...]] | None:
+def _next(
+    connection: Connection, order: str | None, full: list[str]
+) -> sa.Row[*tuple[Any, ...]] | None:
     if order is not None:
         # An order is worked through by itself: one owner, first come first served.
-        return connection.execute(_FIRST_OF_ORDER, {"in_order": order}).first()
-    highest = connection.execute(_HIGHEST).scalar()
-    if highest is None:
+        first = _FIRST_FREE_OF_ORDER if full else _FIRST_OF_ORDER
+        return connection.execute(first, {"in_order": order} | _but(full)).first()
+    turn = _turn(connection, full)
+    if turn is None:
         return None
-    floor = _used(connection, _VIRTUAL)[1]
-    user = connection.execute(_LEAST, {"rank": highest, "floor": floor}).scalar_one()
-    theirs = {"rank": highest, "of_user": user}
+    theirs = {"rank": turn[0], "of_user": turn[1]}
     due = connection.execute(_FIRST_DUE, theirs).first()
     return due or connection.execute(_FIRST_COME, theirs).first()
+
+
+def _turn(connection: Connection, full: list[str]) -> tuple[int, str] | None:
+    """The highest priority at which somebody's job may be begun, and whose turn it is there."""
+    floor, rank = _used(connection, _VIRTUAL)[1], _ABOVE_ALL
+    for step in range(_STEPS + 1):
+        if full and step == _STEPS:
+            found = connection.execute(_HIGHEST_FREE, {"rank": rank, "full": full}).scalar()
+        else:
+            found = connection.execute(_HIGHEST, {"rank": rank}).scalar()
+        if found is None:
+            return None
+        rank = int(found)
+        least = _LEAST_FREE if full else _LEAST
+        asked = {"rank": rank, "floor": floor} | _but(full)
+        user = connection.execute(least, asked).scalar()
+        if user is not None:
+            return rank, str(user)
+    return None
+
+
+def _but(full: list[str]) -> dict[str, list[str]]:
+    return {"full": full} if full else {}
 
 
 def _used(connection: Connection, user: str) -> tuple[float, float]:
