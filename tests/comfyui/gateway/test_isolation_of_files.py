@@ -6,9 +6,16 @@ import asyncio
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
+from holdfast.comfyui.gateway.access import Access
+from holdfast.comfyui.gateway.audit import AuditLog
+from holdfast.comfyui.gateway.exposure import Exposure
+from holdfast.comfyui.gateway.keys import KeyStore
 from holdfast.comfyui.gateway.references import is_ours, unsafe
+from holdfast.comfyui.gateway.rest import rest_app
+from holdfast.comfyui.gateway.screening import Screening
 from holdfast.comfyui.standin import StandIn, StandInConfig
 from tests.comfyui.gateway.http_house import house
 from tests.comfyui.gateway.test_http_files import ANN, BOB, loading, png, send
@@ -129,3 +136,47 @@ def test_names_that_are_ours_or_lead_out_of_their_folder_are_known():
         assert unsafe(name), name
     for name in ("a.png", "a/b.png", "a..b.png", "clipspace/x.png [input]"):
         assert not unsafe(name), name
+
+
+async def test_holdfasts_own_interface_looks_workflows_over_as_comfyuis_side_does(tmp_path, server):
+    async with house(tmp_path, [server]) as home:
+        keys, audit = KeyStore(home.store.engine), AuditLog(home.store.engine)
+        api = rest_app(
+            home.store,
+            home.comfy,
+            keys,
+            audit,
+            on_accepted=lambda _: None,
+            on_change=lambda _: None,
+            screening=Screening(home.side.desk),
+        )
+        shown, _ = keys.create("ann", ["view", "run"])
+        door = Access(_under(api), keys, Exposure.read(), audit)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(door),
+            base_url="http://127.0.0.1:8188/holdfast/api",
+            headers={"X-API-Key": shown},
+        ) as ann:
+            for wrong, words in (
+                (loading("of_bob_00001_.png [output]"), "no file of yours"),
+                (loading("absent.png"), "absent.png"),
+                ({"1": node("NoSuchNode")}, "NoSuchNode"),
+            ):
+                said = await ann.post("/jobs", json={"workflow": wrong})
+                assert said.status_code == 400, said.text
+                assert words in said.json()["detail"]
+            await send(home, png(), name="me.png", headers=ANN)
+            said = await ann.post("/jobs", json={"workflow": loading("me.png")})
+            assert said.status_code == 201, said.text
+        async with home.working():
+            await asyncio.to_thread(until_ended, home.store, said.json()["id"])
+        assert home.store.job(said.json()["id"]).state.value == "delivered"
+        audit.close()
+
+
+def _under(api):
+    async def app(scope, receive, send):
+        scope["path"] = scope["path"].removeprefix("/holdfast/api")
+        await api(scope, receive, send)
+
+    return app

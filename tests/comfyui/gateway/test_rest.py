@@ -15,7 +15,8 @@ from holdfast.comfyui.gateway.intake import Intake
 from holdfast.comfyui.gateway.keys import KeyStore, Quotas
 from holdfast.comfyui.gateway.limits import Shedding
 from holdfast.comfyui.gateway.rest import rest_app
-from holdfast.stores.jobs import JobState, JobStore
+from holdfast.stores.blobs import BlobStore
+from holdfast.stores.jobs import JobState, JobStore, NewFile, NewJob
 
 WORKFLOW = {"1": {"class_type": "SaveImage", "inputs": {}}}
 
@@ -23,6 +24,7 @@ WORKFLOW = {"1": {"class_type": "SaveImage", "inputs": {}}}
 class House:
     def __init__(self, folder):
         self.store = JobStore(folder / "jobs.db")
+        self.blobs = BlobStore(folder / "blobs")
         self.keys = KeyStore(self.store.engine)
         self.audit = AuditLog(self.store.engine)
         self.app = rest_app(
@@ -33,6 +35,7 @@ class House:
             on_accepted=lambda _: None,
             on_change=lambda _: None,
             intake=Intake(self._open, Shedding(most=50)),
+            blobs=self.blobs,
         )
         self.door = Access(self._mounted, self.keys, Exposure.read(), self.audit)
 
@@ -149,3 +152,50 @@ async def test_a_key_made_here_opens_and_is_shown_once(house):
         assert made["key"].split("_")[2] not in (await root.get("/keys")).text
         assert (await root.delete(f"/keys/{made['id']}")).json()["disabled"] is True
         assert house.keys.verify(made["key"]) is None
+
+
+def ended(house, state, outcome, *files, user="ann"):
+    """A job that ended so, by its id."""
+    house.store.accept([NewJob({"graph": WORKFLOW}, user=user)]).result()
+    (claim,) = house.store.claim("worker").result()
+    house.store.settle(claim.job.id, claim.fence, state, outcome, files=files).result()
+    return claim.job.id
+
+
+async def test_files_are_listed_and_downloaded_by_their_owner_alone(house):
+    sha256 = house.blobs.put(b"<script>alert(1)</script>")
+    file = NewFile("9", 'page"\r\n.html', sha256=sha256, size=25, media_type="text/html")
+    job = ended(house, JobState.DELIVERED, {"status": "delivered"}, file)
+    async with house.client("view") as ann, house.client("view", user="bob") as bob:
+        (listed,) = (await ann.get(f"/jobs/{job}/files")).json()
+        assert listed["sha256"] == sha256
+        answer = await ann.get(f"/jobs/{job}/files/{listed['position']}")
+        assert answer.content == b"<script>alert(1)</script>"
+        assert answer.headers["content-disposition"].startswith("attachment; ")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-type"] == "application/octet-stream"
+        part = await ann.get(f"/jobs/{job}/files/0", headers={"Range": "bytes=1-6"})
+        assert (part.status_code, part.content) == (206, b"script")
+        assert (await ann.get(f"/jobs/{job}/files/1")).status_code == 404
+        assert (await ann.get("/jobs/nobody/files")).status_code == 404
+        for path in (f"/jobs/{job}/files", f"/jobs/{job}/files/0"):
+            assert (await bob.get(path)).status_code == 404
+    house.blobs.remove(sha256)
+    async with house.client("view") as ann:
+        assert (await ann.get(f"/jobs/{job}/files/0")).status_code == 404
+    async with house.client("run") as ann:
+        assert (await ann.get(f"/jobs/{job}/files/0")).status_code == 403
+
+
+async def test_dead_letters_tell_what_went_wrong_and_go_when_they_are_retried(house):
+    failure = {"kind": "node_error", "message": "out of memory"}
+    job = ended(house, JobState.FAILED, {"failure": failure, "attempts": [{}, {}]})
+    ended(house, JobState.FAILED, {"failure": failure}, user="bob")
+    ended(house, JobState.DELIVERED, {})
+    async with house.client("view", "run") as ann:
+        (letter,) = (await ann.get("/dead-letters")).json()
+        assert letter["id"] == job
+        assert letter["failure"] == failure
+        assert letter["attempts"] == 2
+        assert (await ann.post(f"/jobs/{job}/retry")).status_code == 200
+        assert (await ann.get("/dead-letters")).json() == []

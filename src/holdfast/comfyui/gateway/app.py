@@ -26,6 +26,7 @@ from holdfast.comfyui.gateway.exposure import Exposure
 from holdfast.comfyui.gateway.hub import Hub
 from holdfast.comfyui.gateway.keys import KeyStore
 from holdfast.comfyui.gateway.rest import rest_app
+from holdfast.comfyui.gateway.screening import Screening
 from holdfast.comfyui.gateway.side import HttpSide
 from holdfast.comfyui.status import ServerState
 from holdfast.comfyui.workflow import Workflow
@@ -108,6 +109,8 @@ class Gateway:
             on_accepted=self._threadsafe(self._accepted),
             on_change=self._threadsafe(self._changed),
             intake=self.http.desk.intake,
+            screening=Screening(self.http.desk),
+            blobs=self.blobs,
         )
         # Before what was added: the dashboard takes all that is left of /holdfast.
         inner.router.routes[:0] = [

@@ -6,7 +6,7 @@ Mounted at ``/holdfast/api``, with an OpenAPI document at ``/holdfast/api/openap
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,7 +15,6 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.comfyui import ComfyUI, Workflow
 from holdfast.comfyui.durable import new_job
@@ -23,9 +22,26 @@ from holdfast.comfyui.gateway.audit import AuditLog
 from holdfast.comfyui.gateway.caller import Caller, Quotas
 from holdfast.comfyui.gateway.guard import Refusal
 from holdfast.comfyui.gateway.intake import Intake
-from holdfast.comfyui.gateway.keys import Key, KeyStore
+from holdfast.comfyui.gateway.keys import KeyStore
 from holdfast.comfyui.gateway.limits import whole_seconds
+from holdfast.comfyui.gateway.rest_files import Files
+from holdfast.comfyui.gateway.rest_terms import (
+    COMMON,
+    MOST,
+    JobId,
+    NewKey,
+    Pause,
+    Priority,
+    Submission,
+    caller_of_request,
+    job_shown,
+    key_shown,
+    need,
+    own_job,
+)
+from holdfast.comfyui.gateway.screening import Screening, contents
 from holdfast.errors import BadInputError
+from holdfast.stores.blobs import BlobStore
 from holdfast.stores.jobs import (
     JobState,
     JobStore,
@@ -34,52 +50,6 @@ from holdfast.stores.jobs import (
     StoreUnavailableError,
 )
 from holdfast.text import printable
-
-JobId = Annotated[str, Path(min_length=1, max_length=200, description="The id of a job.")]
-MOST = 500
-_HIGHEST = 1_000_000
-
-
-class Shape(BaseModel):
-    """What is sent must be what is said here, and nothing more."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Submission(Shape):
-    """A job to be accepted."""
-
-    workflow: dict[str, Any] = Field(description="A workflow in API format.")
-    name: str = Field("", max_length=150)
-    key: str = Field("", max_length=150, description="For idempotency.")
-    priority: int = Field(0, ge=-_HIGHEST, le=_HIGHEST)
-    strict: bool = Field(False, description="Change nothing but what keeps the result.")
-
-
-class Priority(Shape):
-    """Where a job stands."""
-
-    priority: int = Field(ge=-_HIGHEST, le=_HIGHEST)
-
-
-class Pause(Shape):
-    """Whether jobs are begun."""
-
-    paused: bool
-    reason: str = Field("", max_length=500)
-
-
-class NewKey(Shape):
-    """A key to be made."""
-
-    user: str = Field(min_length=1, max_length=100)
-    scopes: list[str] = Field(min_length=1, max_length=10)
-    label: str = Field("", max_length=200)
-    expires: float | None = Field(None, description="Seconds since 1970.")
-    max_queued: int | None = Field(None, ge=0, lt=2**31)
-    max_running: int | None = Field(None, ge=1, lt=2**31)
-    jobs_per_hour: int | None = Field(None, ge=0, lt=2**31)
-    top_priority: int | None = Field(None, ge=-_HIGHEST, le=_HIGHEST)
 
 
 def rest_app(
@@ -91,6 +61,8 @@ def rest_app(
     on_accepted: Callable[[StoredJob], None],
     on_change: Callable[[str], None],
     intake: Intake | None = None,
+    screening: Screening | None = None,
+    blobs: BlobStore | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -103,6 +75,8 @@ def rest_app(
         on_change: told of each user whose jobs were changed.
         intake: who may have another job in the queue; the one of ComfyUI's side, so that a quota
             holds for both. None: only the store's own limits hold.
+        screening: looks workflows over, as ComfyUI's side does. None: the servers do.
+        blobs: the jobs' files. None: they cannot be fetched here.
     """
     app = FastAPI(title="Holdfast", version="1", docs_url=None, redoc_url=None)
     app.add_exception_handler(BadInputError, _refused(400))
@@ -111,7 +85,9 @@ def rest_app(
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _refused(503))
     app.add_exception_handler(Refusal, _turned_away)
     app.add_exception_handler(RequestValidationError, _misshapen)
-    _Jobs(store, on_accepted, on_change, intake).add_to(app)
+    _Jobs(store, on_accepted, on_change, intake, screening).add_to(app)
+    if blobs is not None:
+        Files(store, blobs).add_to(app)
     _Administration(store, comfy, keys, audit).add_to(app)
     return app
 
@@ -123,31 +99,34 @@ class _Jobs:
         on_accepted: Callable[[StoredJob], None],
         on_change: Callable[[str], None],
         intake: Intake | None,
+        screening: Screening | None,
     ) -> None:
         self._store = store
+        self._screening = screening
         self._intake = intake
         self._on_accepted = on_accepted
         self._on_change = on_change
 
     def add_to(self, app: FastAPI) -> None:
-        answers = {404: {"description": "There is no such job of yours."}, **_COMMON}
-        app.get("/jobs", responses=_COMMON)(self.listed)
-        app.post("/jobs", status_code=201, responses=_COMMON)(self.submit)
+        answers = {404: {"description": "There is no such job of yours."}, **COMMON}
+        app.get("/jobs", responses=COMMON)(self.listed)
+        app.post("/jobs", status_code=201, responses=COMMON)(self.submit)
         app.get("/jobs/{job_id}", responses=answers)(self.shown)
+        app.get("/dead-letters", responses=COMMON)(self.dead_letters)
         app.post("/jobs/{job_id}/cancel", responses=answers)(self.cancelled)
         app.post("/jobs/{job_id}/retry", responses=answers)(self.retried)
         app.put("/jobs/{job_id}/priority", responses=answers)(self.moved)
 
     def listed(
         self,
-        caller: Annotated[Caller, Depends(_caller)],
+        caller: Annotated[Caller, Depends(caller_of_request)],
         state: Annotated[list[JobState] | None, Query(max_length=5)] = None,
         search: Annotated[str, Query(max_length=200)] = "",
         limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
         before: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
     ) -> list[dict[str, Any]]:
         """List jobs, the newest first."""
-        _need(caller, "view")
+        need(caller, "view")
         found = self._store.jobs(
             states=state or None,
             user=caller.sees,
@@ -155,20 +134,28 @@ class _Jobs:
             limit=limit,
             before=before,
         )
-        return [_job(each) for each in found]
+        return [job_shown(each) for each in found]
 
     async def submit(
-        self, body: Submission, caller: Annotated[Caller, Depends(_caller)]
+        self, body: Submission, caller: Annotated[Caller, Depends(caller_of_request)]
     ) -> dict[str, Any]:
         """Accept a workflow; when this answers, it is on the disk."""
-        _need(caller, "run")
+        need(caller, "run")
         workflow = Workflow.from_api(body.workflow, name=body.name or "job")
         top = caller.quotas.top_priority
         priority = body.priority if top is None else min(body.priority, top)
+        given: dict[str, Any] = {}
+        if self._screening is not None:
+            known = await self._screening.files(caller.user, workflow.graph)
+            accepted = await self._screening.judged(workflow.graph, known)
+            if accepted.node_errors:
+                raise Refusal("invalid_prompt", _wrong(accepted.node_errors))
+            given = contents(known, workflow.graph)
         await self._let_in(caller, priority)
         new = new_job(
             workflow,
             name=body.name,
+            **given,
             strict=body.strict,
             user=caller.user,
             key=body.key,
@@ -176,33 +163,56 @@ class _Jobs:
         )
         (job,) = await run_in_threadpool(lambda: self._store.accept([new]).result())
         self._on_accepted(job)
-        return _job(job)
+        return job_shown(job)
 
-    def shown(self, job_id: JobId, caller: Annotated[Caller, Depends(_caller)]) -> dict[str, Any]:
+    def shown(
+        self, job_id: JobId, caller: Annotated[Caller, Depends(caller_of_request)]
+    ) -> dict[str, Any]:
         """Tell a job's whole story."""
-        _need(caller, "view")
-        job = self._own(job_id, caller)
+        need(caller, "view")
+        job = own_job(self._store, job_id, caller)
         return {
-            **_job(job),
+            **job_shown(job),
             "outcome": self._store.outcome(job.id),
             "story": [asdict(each) for each in self._store.story(job.id)],
             "files": [asdict(each) for each in self._store.files(job.id)],
         }
 
+    def dead_letters(
+        self,
+        caller: Annotated[Caller, Depends(caller_of_request)],
+        limit: Annotated[int, Query(ge=1, le=100)] = 50,
+        before: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
+    ) -> list[dict[str, Any]]:
+        """List jobs that failed, with what went wrong; `retry` queues one again."""
+        need(caller, "view")
+        found = self._store.jobs(
+            states=(JobState.FAILED,), user=caller.sees, limit=limit, before=before
+        )
+        told = {each.id: self._store.outcome(each.id) or {} for each in found}
+        return [
+            {
+                **job_shown(each),
+                "failure": told[each.id].get("failure"),
+                "attempts": len(told[each.id].get("attempts") or ()),
+            }
+            for each in found
+        ]
+
     def cancelled(
-        self, job_id: JobId, caller: Annotated[Caller, Depends(_caller)]
+        self, job_id: JobId, caller: Annotated[Caller, Depends(caller_of_request)]
     ) -> dict[str, Any]:
         """Ask for a job's end."""
-        _need(caller, "cancel")
-        self._own(job_id, caller)
+        need(caller, "cancel")
+        own_job(self._store, job_id, caller)
         return self._changed(self._store.cancel(job_id).result())
 
     async def retried(
-        self, job_id: JobId, caller: Annotated[Caller, Depends(_caller)]
+        self, job_id: JobId, caller: Annotated[Caller, Depends(caller_of_request)]
     ) -> dict[str, Any]:
         """Queue a job that failed or was cancelled once more."""
-        _need(caller, "run")
-        job = await run_in_threadpool(self._own, job_id, caller)
+        need(caller, "run")
+        job = await run_in_threadpool(own_job, self._store, job_id, caller)
         if job.state in (JobState.FAILED, JobState.CANCELLED):
             top = caller.quotas.top_priority
             await self._let_in(caller, job.priority if top is None else min(job.priority, top))
@@ -214,24 +224,18 @@ class _Jobs:
             await self._intake.let_in(caller, priority)
 
     def moved(
-        self, job_id: JobId, body: Priority, caller: Annotated[Caller, Depends(_caller)]
+        self, job_id: JobId, body: Priority, caller: Annotated[Caller, Depends(caller_of_request)]
     ) -> dict[str, Any]:
         """Give a job another priority."""
-        _need(caller, "admin")
-        self._own(job_id, caller)
+        need(caller, "admin")
+        own_job(self._store, job_id, caller)
         return self._changed(self._store.set_priority(job_id, body.priority).result())
-
-    def _own(self, job_id: str, caller: Caller) -> StoredJob:
-        found = None if "\0" in job_id else self._store.job(job_id)
-        if found is None or caller.sees not in (None, found.user):
-            raise HTTPException(404, "there is no such job")
-        return found
 
     def _changed(self, job: StoredJob | None) -> dict[str, Any]:
         if job is None:
             raise HTTPException(404, "there is no such job")
         self._on_change(job.user)
-        return _job(job)
+        return job_shown(job)
 
 
 class _Administration:
@@ -239,23 +243,25 @@ class _Administration:
         self._store, self._comfy, self._keys, self._audit = store, comfy, keys, audit
 
     def add_to(self, app: FastAPI) -> None:
-        app.get("/servers", responses=_COMMON)(self.servers)
-        app.get("/queue", responses=_COMMON)(self.queue)
-        app.put("/queue", responses=_COMMON)(self.pause)
-        app.get("/keys", responses=_COMMON)(self.keys)
-        app.post("/keys", status_code=201, responses=_COMMON)(self.make_key)
-        missing = {404: {"description": "There is no such key."}, **_COMMON}
+        app.get("/servers", responses=COMMON)(self.servers)
+        app.get("/queue", responses=COMMON)(self.queue)
+        app.put("/queue", responses=COMMON)(self.pause)
+        app.get("/keys", responses=COMMON)(self.keys)
+        app.post("/keys", status_code=201, responses=COMMON)(self.make_key)
+        missing = {404: {"description": "There is no such key."}, **COMMON}
         app.delete("/keys/{key_id}", responses=missing)(self.disable_key)
-        app.get("/audit", responses=_COMMON)(self.audited)
+        app.get("/audit", responses=COMMON)(self.audited)
 
-    async def servers(self, caller: Annotated[Caller, Depends(_caller)]) -> list[dict[str, Any]]:
+    async def servers(
+        self, caller: Annotated[Caller, Depends(caller_of_request)]
+    ) -> list[dict[str, Any]]:
         """How the servers stand."""
-        _need(caller, "dashboard")
+        need(caller, "dashboard")
         return [asdict(each) for each in self._comfy.status()]
 
-    def queue(self, caller: Annotated[Caller, Depends(_caller)]) -> dict[str, Any]:
+    def queue(self, caller: Annotated[Caller, Depends(caller_of_request)]) -> dict[str, Any]:
         """How many jobs there are in each state, and whether they are begun."""
-        _need(caller, "view")
+        need(caller, "view")
         counts = self._store.counts(user=caller.sees)
         return {
             "counts": {state.value: count for state, count in counts.items()},
@@ -263,20 +269,24 @@ class _Administration:
             "seconds_left": self._store.eta(),
         }
 
-    def pause(self, body: Pause, caller: Annotated[Caller, Depends(_caller)]) -> dict[str, Any]:
+    def pause(
+        self, body: Pause, caller: Annotated[Caller, Depends(caller_of_request)]
+    ) -> dict[str, Any]:
         """Begin no more jobs, or begin them again."""
-        _need(caller, "admin")
+        need(caller, "admin")
         self._store.pause(body.paused, body.reason).result()
         return self.queue(caller)
 
-    def keys(self, caller: Annotated[Caller, Depends(_caller)]) -> list[dict[str, Any]]:
+    def keys(self, caller: Annotated[Caller, Depends(caller_of_request)]) -> list[dict[str, Any]]:
         """List keys; their secrets are known to nobody."""
-        _need(caller, "admin")
-        return [_key(each) for each in self._keys.list()]
+        need(caller, "admin")
+        return [key_shown(each) for each in self._keys.list()]
 
-    def make_key(self, body: NewKey, caller: Annotated[Caller, Depends(_caller)]) -> dict[str, Any]:
+    def make_key(
+        self, body: NewKey, caller: Annotated[Caller, Depends(caller_of_request)]
+    ) -> dict[str, Any]:
         """Make a key; it is shown this once."""
-        _need(caller, "admin")
+        need(caller, "admin")
         shown, key = self._keys.create(
             body.user,
             body.scopes,
@@ -289,55 +299,42 @@ class _Administration:
                 top_priority=body.top_priority,
             ),
         )
-        return {**_key(key), "key": shown}
+        return {**key_shown(key), "key": shown}
 
     def disable_key(
         self,
         key_id: Annotated[str, Path(min_length=1, max_length=100)],
-        caller: Annotated[Caller, Depends(_caller)],
+        caller: Annotated[Caller, Depends(caller_of_request)],
     ) -> dict[str, Any]:
         """Let a key open nothing any more."""
-        _need(caller, "admin")
+        need(caller, "admin")
         key = None if "\0" in key_id else self._keys.disable(key_id)
         if key is None:
             raise HTTPException(404, "there is no such key")
-        return _key(key)
+        return key_shown(key)
 
     def audited(
         self,
-        caller: Annotated[Caller, Depends(_caller)],
+        caller: Annotated[Caller, Depends(caller_of_request)],
         user: Annotated[str | None, Query(max_length=200)] = None,
         before: Annotated[str | None, Query(max_length=100)] = None,
         limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
     ) -> list[dict[str, Any]]:
         """Who did what, the newest first."""
-        _need(caller, "admin")
+        need(caller, "admin")
         texts = [None if each is None else each.replace("\0", "") for each in (user, before)]
         found = self._audit.read(user=texts[0], before=texts[1], limit=limit)
         return [asdict(each) for each in found]
 
 
-_COMMON: dict[int | str, dict[str, Any]] = {
-    400: {"description": "What was sent cannot be done; `detail` says why."},
-    401: {"description": "A key is needed."},
-    403: {"description": "The key is not good for that."},
-    422: {"description": "What was sent has another shape than it must."},
-    429: {"description": "Too much at once, or the queue is full; see Retry-After."},
-    503: {"description": "The store cannot be used now."},
-}
-
-
-def _caller(request: Request) -> Caller:
-    """Whoever the door has let in; where there is no door, nobody."""
-    found = getattr(request.state, "caller", None)
-    if not isinstance(found, Caller):
-        raise HTTPException(401, "a key is needed")
-    return found
-
-
-def _need(caller: Caller, scope: str) -> None:
-    if not caller.can(scope):
-        raise HTTPException(403, f"this key is not good for {scope}")
+def _wrong(node_errors: Mapping[str, Any]) -> str:
+    """What is wrong with the nodes of a workflow, in one line."""
+    said = [
+        f"node {node_id}: {error.get('message')} ({error.get('details')})"
+        for node_id, told in node_errors.items()
+        for error in told.get("errors", ())
+    ]
+    return "; ".join(said)[:1_500] or "a part of the workflow cannot run"
 
 
 def _refused(status: int) -> Callable[[Request, Exception], JSONResponse]:
@@ -356,7 +353,9 @@ async def _turned_away(_request: Request, error: Exception) -> JSONResponse:
         raise error
     after = error.retry_after
     headers = {} if after is None else {"Retry-After": str(whole_seconds(after))}
-    return JSONResponse({"detail": error.message}, error.status, headers)
+    nodes = _wrong(error.node_errors) if error.node_errors else error.details
+    words = f"{error.message}: {nodes}" if nodes else error.message
+    return JSONResponse({"detail": words[:2_000]}, error.status, headers)
 
 
 async def _misshapen(_request: Request, error: Exception) -> JSONResponse:
@@ -372,20 +371,3 @@ async def _misshapen(_request: Request, error: Exception) -> JSONResponse:
         for each in error.errors()[:20]
     ]
     return JSONResponse({"detail": told}, 422)
-
-
-def _job(job: StoredJob) -> dict[str, Any]:
-    return {**asdict(job), "state": job.state.value}
-
-
-def _key(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "user": key.user,
-        "label": key.label,
-        "scopes": sorted(key.scopes),
-        "created": key.created,
-        "expires": key.expires,
-        "disabled": key.disabled,
-        **asdict(key.quotas),
-    }
