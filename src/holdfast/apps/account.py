@@ -32,6 +32,11 @@ class Account:
     left_behind: list[tuple[str, str, str]] = field(default_factory=list)
     """What may still run somewhere: (job, server, why)."""
 
+    uncopied: dict[str, str] = field(default_factory=dict)
+    """Jobs that are delivered, but whose files are not all where they were wanted, and why."""
+    unrun: dict[str, str] = field(default_factory=dict)
+    """Jobs that failed without being run, and why."""
+
     def note(self, event: object) -> None:
         """Take an event into account."""
         match event:
@@ -48,7 +53,7 @@ class Account:
 
     def begin_anew(self) -> None:
         """Forget what has happened so far."""
-        for each in (self.delivered, self.failed):
+        for each in (self.delivered, self.failed, self.uncopied, self.unrun):
             each.clear()
         for listed in (self.mishaps, self.outages, self.withdrawn, self.left_behind):
             listed.clear()
@@ -87,5 +92,7 @@ class Account:
 
     @property
     def files(self) -> int:
-        """How many files were delivered."""
-        return sum(len(result.files) for result in self.delivered.values())
+        """How many files were delivered to where they were wanted."""
+        return sum(
+            len(result.files) for job, result in self.delivered.items() if job not in self.uncopied
+        )

@@ -28,6 +28,7 @@ from holdfast.comfyui.models import ModelManager
 from holdfast.comfyui.outputs import prepare_folder
 from holdfast.comfyui.restarts import RestartHook
 from holdfast.errors import BadInputError
+from holdfast.ports import ambient
 from holdfast.stores.jobs import JobState, StoreUnavailableError
 from holdfast.system.recovery.folder_lock import locked
 
@@ -187,6 +188,7 @@ async def _work_off(
     wait: float,
 ) -> Exit:
     store = kept.store
+    began = ambient.wall()
     store.reclaim(_name(kept)).result()
     stopping = Stopping(lambda: screen.say("stopping: what runs is left, and joined by --resume"))
     reached = True
@@ -208,7 +210,8 @@ async def _work_off(
                     await worker.stop()
     counts = store.counts(order=order)
     left = counts[JobState.QUEUED] + counts[JobState.RUNNING]
-    _copy_the_rest(kept, order, screen)
+    account.uncopied = _copy_the_rest(kept, order)
+    account.unrun = _unrun(kept, order, account, began)
     try:
         report = str(write_report(kept, order, asked.output))
     except OSError as error:
@@ -220,13 +223,16 @@ async def _work_off(
         f"{counts[JobState.DELIVERED]} delivered, {counts[JobState.FAILED]} failed, "
         f"{counts[JobState.CANCELLED]} cancelled, {left} left; report: {report}"
     )
+    if account.uncopied:
+        screen.say(f"copy them with: holdfast jobs export --data {kept.data} --output DIR")
     if left:
         screen.say(f"what is left goes on with: holdfast run --resume --output {asked.output}")
     if not reached:
         return Exit.NO_SERVER
     if stopping.asked:
         return Exit.INTERRUPTED
-    return Exit.OK if not left and not counts[JobState.FAILED] else Exit.SOME_FAILED
+    done = not left and not counts[JobState.FAILED] and not account.uncopied
+    return Exit.OK if done else Exit.SOME_FAILED
 
 
 def _name(kept: Kept) -> str:
@@ -246,8 +252,19 @@ async def _tell_the_time(kept: Kept, screen: Screen, order: str | None) -> None:
             screen.say(f"{waiting} jobs left, about {duration(left)}")
 
 
-def _copy_the_rest(kept: Kept, order: str | None, screen: Screen) -> None:
-    """Copy what was delivered and not copied, where a process was killed in between."""
+def _unrun(kept: Kept, order: str | None, account: Account, since: float) -> dict[str, str]:
+    """What ended as a dead letter without a run, such as jobs whose deadline passed."""
+    return {
+        job.name or job.id: job.summary
+        for job in kept.store.ended_since(since, limit=10_000)
+        if job.state is JobState.FAILED and order in (None, job.order)
+        if (job.name or job.id) not in account.failed
+    }
+
+
+def _copy_the_rest(kept: Kept, order: str | None) -> dict[str, str]:
+    """Copy what was delivered and not copied; what could not be, and why."""
+    uncopied: dict[str, str] = {}
     before: int | None = None
     while page := kept.store.jobs(
         states=[JobState.DELIVERED], order=order, limit=1_000, before=before
@@ -256,5 +273,6 @@ def _copy_the_rest(kept: Kept, order: str | None, screen: Screen) -> None:
             try:
                 export_job(kept.store, kept.blobs, job.id)
             except BadInputError as error:
-                screen.warn(f"{job.name}: {error}")
+                uncopied[job.name or job.id] = str(error)
         before = page[-1].number
+    return uncopied

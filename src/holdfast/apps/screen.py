@@ -250,20 +250,27 @@ def print_account(console: _LastingConsole, account: Account, total: int, output
 def account_lines(account: Account, total: int, output: str) -> Iterator[tuple[str, str]]:
     """The account, line by line, with the style of each."""
     delivered = len(account.delivered)
+    whole = delivered == total and not account.uncopied
     yield "", ""
     yield (
         f"{delivered} of {total} jobs delivered, {account.files} files in {output}",
-        "bold green" if delivered == total else "bold yellow",
+        "bold green" if whole else "bold yellow",
     )
+    if account.uncopied:
+        yield f"Not copied there, and safe in the store: {len(account.uncopied)} jobs.", "bold red"
+    for job, words in account.uncopied.items():
+        yield f"  {job}: {words}", ""
     for server, count in sorted(account.by_server.items()):
         yield f"  {count:4d} by {server}", ""
     yield from _mended_lines(account)
     yield from _changed_lines(account)
-    if account.failed:
+    if account.failed or account.unrun:
         yield "Failed:", "bold red"
+    for job, words in account.unrun.items():
+        yield f"  {job}: {words}", ""
     for job, failure in account.failed.items():
         yield f"  {job}: {failure.message}", ""
-    missing = total - delivered - len(account.failed)
+    missing = total - delivered - len(account.failed) - len(account.unrun)
     if missing > 0:
         yield f"Not done: {missing} jobs were stopped or not begun.", "bold yellow"
         for job, server, words in account.withdrawn:

@@ -50,7 +50,14 @@ async def _work(kept: Kept, comfy: ComfyUI, *, until_empty: bool) -> Exit:
     kept.store.close()
     if stopping.asked:
         return Exit.OK
-    return Exit.SOME_FAILED if failed else Exit.OK
+    if worker.uncopied:
+        log.warning(
+            "%d delivered jobs were not copied to their folders; copy them with: "
+            "holdfast jobs export --data %s --output DIR",
+            worker.uncopied,
+            kept.data,
+        )
+    return Exit.SOME_FAILED if failed or worker.uncopied else Exit.OK
 
 
 def _say(event: events.Event) -> None:

@@ -127,16 +127,19 @@ class BlobStore:
         source = self.path(sha256)
         if source is None:
             raise FileNotFoundError(sha256)
-        if target.exists():
-            if digest_of(target) == sha256:
-                return False
-            raise FileExistsError(str(target))
+        if _holds(target, sha256):
+            return False
         part = target.with_name(f".{target.name}-{os.urandom(4).hex()}.part")
         try:
             shutil.copyfile(source, part)
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            part.replace(target)
+            try:
+                _give_name(part, target)
+            except FileExistsError:  # somebody was quicker
+                if _holds(target, sha256):
+                    return False
+                raise
         finally:
             part.unlink(missing_ok=True)
         sync_folder(target.parent)
@@ -189,6 +192,38 @@ class BlobStore:
         if not isinstance(given, str) or not _DIGEST.fullmatch(given):
             raise BadInputError(f"sha256 must be 64 hexadecimal digits, got {sha256!r:.80}")
         return self.folder / sha256[:2] / sha256
+
+
+def _holds(target: Path, sha256: str) -> bool:
+    """Whether a file of this content has the name already.
+
+    Raises:
+        FileExistsError: another file has it.
+    """
+    if not os.path.lexists(target):
+        return False
+    if target.is_file() and digest_of(target) == sha256:
+        return True
+    raise FileExistsError(str(target))
+
+
+def _give_name(part: Path, target: Path) -> None:
+    """Give a whole file its name, and take that from no other file.
+
+    Raises:
+        FileExistsError: another file has it.
+    """
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        target.touch(exist_ok=False)
+        try:
+            part.replace(target)
+        except OSError:
+            target.unlink(missing_ok=True)  # the name was only claimed
+            raise
 
 
 def digest_of(path: Path) -> str:

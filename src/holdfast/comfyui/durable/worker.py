@@ -88,6 +88,8 @@ class Worker:
             checks.whole("concurrency", concurrency, at_least=1)
         self.progress: dict[str, Progress] = {}
         """How far the jobs are that run now, by id."""
+        self.uncopied = 0
+        """Delivered jobs whose files could not be copied to where they were wanted."""
         self._comfy = comfy
         self._store = store
         self._blobs = blobs
@@ -357,6 +359,7 @@ class Worker:
             await asyncio.to_thread(export_job, self._store, self._blobs, job.id)
         except (BadInputError, StoreUnavailableError) as error:
             # It is delivered; copying can be done again at any time.
+            self.uncopied += 1
             log.warning("%s is delivered, but was not copied: %s", job.name or job.id, error)
             with contextlib.suppress(StoreUnavailableError):
                 _forget(self._store.record(job.id, "not_exported", {"words": str(error)}))
