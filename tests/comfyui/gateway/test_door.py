@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.comfyui.gateway import own
 from holdfast.comfyui.gateway.caller import EVERY_SCOPE, Caller, Quotas, Scope, scopes_of
 from holdfast.comfyui.gateway.exposure import Exposure, is_loopback
 from holdfast.comfyui.gateway.forbidden import judge, read_path
@@ -15,7 +16,7 @@ from holdfast.comfyui.gateway.keys import KeyStore, new_key, parse_key
 from holdfast.comfyui.gateway.limits import AtOnce, Hourly, Rates, Shedding, over_quota
 from holdfast.comfyui.gateway.origins import host_allowed, origin_allowed, peer_of, read_origin
 from holdfast.errors import BadInputError
-from holdfast.stores.jobs import JobStore
+from holdfast.stores.jobs import JobStore, NewJob
 from holdfast.testing import FakeClock
 
 
@@ -184,6 +185,45 @@ def test_never_more_than_the_quota_in_any_hour():
     wait = hourly.wait("k", 3, 200.0)
     assert wait > 0
     assert hourly.wait("k", 3, 200.0 + wait + 1) == 0.0
+
+
+@given(st.dictionaries(st.integers(0, 59), st.integers(1, 5), max_size=10), st.floats(0, 1e6))
+def test_what_was_accepted_before_the_start_counts_until_it_is_an_hour_ago(ages, now):
+    hourly, total = Hourly(), sum(ages.values())
+    assert not hourly.knows("k")
+    hourly.begin("k", ages, now)
+    assert hourly.knows("k")
+    assert hourly.wait("k", total + 1, now) == 0.0
+    wait = hourly.wait("k", total, now) if total else 60.0
+    assert 0 < wait <= 3_660
+    assert hourly.wait("k", max(total, 1), now + 3_661) == 0.0
+
+
+async def test_a_restart_forgets_no_job_of_the_last_hour(tmp_path):
+    store = JobStore(tmp_path / "jobs.db")
+    caller = Caller("ann", EVERY_SCOPE, "key", "127.0.0.1", Quotas(jobs_per_hour=3))
+    other = Caller("ann", EVERY_SCOPE, "other key", "127.0.0.1")
+
+    def started():
+        return Intake(lambda _: 0, lately=lambda user: own.accepted_lately(store, user))
+
+    with FakeClock() as clock:
+        store.accept([NewJob({}, user="ann"), NewJob({}, user="bob")]).result()
+        clock.advance(1_800)
+        store.accept([NewJob({}, user="ann")]).result()
+        intake = started()
+        await intake.let_in(caller, 0)
+        for _ in range(2):
+            with pytest.raises(Refusal) as refused:
+                await intake.let_in(caller, 0)
+        assert 1_750 < refused.value.retry_after < 1_870
+        clock.advance(refused.value.retry_after)
+        await intake.let_in(other, 0)
+        with pytest.raises(Refusal):
+            await intake.let_in(caller, 0)
+        clock.advance(3_700)
+        await started().let_in(caller, 0)
+    store.close()
 
 
 def test_the_lowest_priorities_are_turned_away_first():

@@ -61,7 +61,10 @@ class Desk:
 
     def __post_init__(self) -> None:
         """Count in the store."""
-        self.intake = Intake(lambda user: own.open_jobs(self.store, user))
+        self.intake = Intake(
+            lambda user: own.open_jobs(self.store, user),
+            lately=lambda user: own.accepted_lately(self.store, user),
+        )
 
     def servers(self) -> list[Server]:
         """The servers there are now."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from holdfast.comfyui.gateway.caller import Quotas
@@ -158,6 +158,26 @@ class Hourly:
         self._most = most
         self._names: OrderedDict[str, deque[list[float]]] = OrderedDict()
 
+    def knows(self, name: str) -> bool:
+        """Whether anything is counted for this name, be it none."""
+        return name in self._names
+
+    def begin(self, name: str, ages: Mapping[int, int], now: float) -> None:
+        """Count for a name what was accepted before anything was counted here.
+
+        Args:
+            name: of which nothing is known yet.
+            ages: how many were accepted so many whole minutes ago.
+            now: in seconds.
+        """
+        counts: dict[int, int] = {}
+        for age, jobs in ages.items():
+            minute = math.floor(now / _MINUTE) - max(0, age)
+            counts[minute] = counts.get(minute, 0) + jobs
+        minutes: deque[list[float]] = deque(maxlen=_MINUTES + 2)
+        minutes.extend([minute, counts[minute]] for minute in sorted(counts))
+        self._keep(name, minutes)
+
     def wait(self, name: str, quota: int | None, now: float, jobs: int = 1) -> float:
         """Seconds until so many jobs fit into the quota: 0.0 if now, infinite if never."""
         if quota is None:
@@ -182,6 +202,9 @@ class Hourly:
             minutes[-1][1] += jobs
         else:
             minutes.append([minute, jobs])
+        self._keep(name, minutes)
+
+    def _keep(self, name: str, minutes: deque[list[float]]) -> None:
         self._names[name] = minutes
         self._names.move_to_end(name)
         while len(self._names) > self._most:

@@ -5,6 +5,7 @@ Everything here blocks for as long as the database takes: call it in a thread.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from holdfast.comfyui.gateway.history import Record, is_in_history
+from holdfast.ports import ambient
 from holdfast.stores.jobs import opening, rows, tables
 from holdfast.stores.jobs.records import JobState, StoredJob, StoreUnavailableError
 from holdfast.stores.jobs.store import JobStore
 
 _J = tables.job.c
+_HOUR = 3_600.0
 _OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
 
 
@@ -35,6 +38,25 @@ def open_jobs(store: JobStore, user: str | None) -> int:
     if user is not None:
         wanted = wanted.where(_J.user == user)
     return int(_scalar(store, wanted) or 0)
+
+
+def accepted_lately(store: JobStore, user: str) -> dict[int, int]:
+    """How many jobs of a user were accepted so many whole minutes ago, in the last hour.
+
+    Reads all jobs of the user, so it is not for every request.
+    """
+    now = ambient.wall()
+    wanted = sa.select(_J.created).where(_J.user == user, _J.created > now - _HOUR)
+    ages: Counter[int] = Counter()
+    try:
+        with store.engine.connect() as connection:
+            # What a clock that was set back leaves in the future was accepted just now.
+            found = connection.execution_options(yield_per=1_000).execute(wanted).scalars()
+            created = (each for each in map(rows.moment, found) if each is not None)
+            ages.update(max(0, int((now - each) / 60.0)) for each in created)
+    except opening.TROUBLES as error:
+        raise _trouble(store, error) from None
+    return ages
 
 
 def listing(

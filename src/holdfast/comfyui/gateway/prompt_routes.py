@@ -64,7 +64,7 @@ class PromptRoutes:
         accepted = await self._judged(submission, set(known))
         payload = self._payload(submission, accepted, known)
         new = new_job(submission, payload, caller, key)
-        await self._let_in(caller, new.priority)
+        await self._desk.intake.let_in(caller, new.priority)
         try:
             (job,) = await self._desk.written(self._desk.store.accept([new]))
         except BadInputError:
@@ -75,13 +75,6 @@ class PromptRoutes:
             return there
         self._desk.accepted(job)
         return _told(job, payload if job.id == new.id else {})
-
-    async def _let_in(self, caller: Caller, priority: int) -> None:
-        intake = self._desk.intake
-        for user in (None, caller.user):
-            if intake.stale(user):
-                await self._desk.ask(intake.recount, user)
-        intake.judge(caller, priority)
 
     async def _there(self, caller: Caller, submission: Submission) -> Response | None:
         """The answer for a job that was submitted before; None if it was not."""

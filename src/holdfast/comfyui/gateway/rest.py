@@ -209,12 +209,8 @@ class _Jobs:
 
     async def _let_in(self, caller: Caller, priority: int) -> None:
         """Judge one more job, as ComfyUI's side does."""
-        if self._intake is None:
-            return
-        for user in (None, caller.user):
-            if self._intake.stale(user):
-                await run_in_threadpool(self._intake.recount, user)
-        self._intake.judge(caller, priority)
+        if self._intake is not None:
+            await self._intake.let_in(caller, priority)
 
     def moved(
         self, job_id: JobId, body: Priority, caller: Annotated[Caller, Depends(_caller)]
