@@ -447,3 +447,14 @@ async def test_nothing_that_is_sent_breaks_the_door_or_hangs_it(house, keyless):
             assert ".." not in told["path"].split("/")
     assert {200, 400, 403, 405, 421, 431} <= statuses
     assert {101, 403} <= statuses
+
+
+async def test_a_refusal_of_what_is_everybodys_says_why(house):
+    asked = Sent("GET", b"/api/assets", headers=(HOST, bearer(house.shown)))
+    answer = await send(house.door(), asked)
+    assert answer.status == 403
+    assert b"assets are those of all its users" in answer.body
+    root, _ = house.keys.create("root", ["admin"])
+    assert (await send(house.door(), replace(asked, headers=(HOST, bearer(root))))).status == 200
+    near = Sent("GET", b"/api/assets", headers=(HOST,))
+    assert (await send(house.door(keyless=True), near)).status == 200

@@ -58,6 +58,49 @@ def test_each_request_takes_a_scope(method, path, need):
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/assets"),
+        ("GET", "/assets"),
+        ("GET", "/assets/3f2504e0-4f89-41d3-9a0c-0305e82c3301/content"),
+        ("GET", "/api/assets/1/content"),
+        ("GET", "/api/assets/x.js"),
+        ("DELETE", "/api/assets/1"),
+        ("POST", "/assets"),
+        ("GET", "/vhs/viewvideo"),
+        ("GET", "/api/VHS/viewvideo"),
+        ("GET", "/vhs/getpath"),
+        ("GET", "/viewvideo"),
+        ("GET", "/pysssss/view/x"),
+        ("DELETE", "/userdata/x"),
+        ("POST", "/api/userdata/workflows%2Fa.json"),
+        ("POST", "/api/v2/userdata/a"),
+        ("POST", "/settings/Comfy.Locale"),
+    ],
+)
+def test_what_belongs_to_all_users_of_a_server_takes_an_administrator(method, path):
+    judged = judge(method, path)
+    assert judged.allowed
+    assert judged.need == Scope.ADMIN
+    assert judged.why
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/assets/index-Ab12.js", "/assets/images/comfy.svg", "/view", "/api/view",
+     "/view_metadata/loras", "/userdata", "/settings", "/object_info/LoadImage", "/models/vae",
+     "/experiment/models/preview/vae/0/a", "/extensions/vhs/view.js", "/history", "/api/jobs/a",
+     "/templates/image.webp", "/system_stats", "/embeddings", "/api/userdata/user.css"],
+)  # fmt: skip
+def test_the_page_and_ones_own_files_take_no_more_than_to_view(path):
+    assert judge("GET", path).need == Scope.VIEW
+
+
+def test_an_upload_takes_no_more_than_to_run():
+    assert judge("POST", "/api/upload/image").need == Scope.RUN
+
+
+@pytest.mark.parametrize(
     "path", ["/manager/install", "/api/customnode/install/git_url", "/v2/manager/reboot"]
 )
 def test_custom_nodes_are_never_installed_through_the_gateway(path):

@@ -277,7 +277,8 @@ class _Entry:
     def _may(self) -> Refusal | None:
         caller, need = self._caller, self._judged.need
         if caller is None or (need is not None and not caller.can(need)):
-            return Refusal(403, f"this key is not good for {need}")
+            why = f": {self._judged.why}" if self._judged.why else ""
+            return Refusal(403, f"this key is not good for {need}{why}")
         wait = self._door.rates.take(caller.key_id or self._peer.group, ambient.now())
         return None if wait == 0.0 else Refusal(429, "too many requests", wait)
 
