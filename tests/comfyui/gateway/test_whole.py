@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -130,6 +132,31 @@ def test_nobody_enters_without_a_key(locked):
     assert code(made, "/prompt", {"prompt": {}}) == 401
     assert code(made, "/queue", **bearer(keys["ann"])) == 200
     assert code(made, "/queue", **{"X-API-Key": keys["ann"]}) == 200
+
+
+def new_key(made: Gateway, user: str) -> str:
+    """A key to look with, once the gateway knows it."""
+    command = [sys.executable, "-m", "holdfast.apps", "keys", "create", user, "--scope", "view"]
+    told = subprocess.run(
+        [*command, "--data", str(made.data)], capture_output=True, text=True, check=True
+    )
+    key = told.stdout.strip()
+    while code(made, "/queue", **bearer(key)) == 401:
+        time.sleep(0.2)
+    return key
+
+
+async def test_an_open_socket_ends_with_its_key(locked):
+    made, keys = locked
+    key = await asyncio.to_thread(new_key, made, "gone")
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{made.url}/ws", headers=bearer(key)) as socket:
+            await socket.receive(timeout=5)
+            assert not socket.closed
+            at = f"{made.url}/holdfast/api/keys/{key.split('_')[1]}"
+            async with session.delete(at, headers=bearer(keys["root"])) as told:
+                assert told.status < 300
+            assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
 
 
 def test_users_do_not_see_each_others_jobs_files_and_history(locked):

@@ -24,7 +24,7 @@ from holdfast.comfyui.gateway.access import Access
 from holdfast.comfyui.gateway.audit import AuditLog
 from holdfast.comfyui.gateway.exposure import Exposure
 from holdfast.comfyui.gateway.hub import Hub
-from holdfast.comfyui.gateway.keys import KeyStore
+from holdfast.comfyui.gateway.keys import KeyStore, KeysUnavailableError
 from holdfast.comfyui.gateway.rest import rest_app
 from holdfast.comfyui.gateway.side import HttpSide
 from holdfast.comfyui.status import ServerState
@@ -76,8 +76,8 @@ class Gateway:
         extend: Callable[[FastAPI, Gateway], None] | None = None,
     ) -> None:
         self.store, self.blobs, self.comfy = store, blobs, comfy
-        self.hub = Hub()
         self.keys = KeyStore(store.engine)
+        self.hub = Hub(good=lambda key_id: self.keys.known(key_id) is not None)
         self.audit = AuditLog(store.engine)
         self.http = HttpSide(
             store,
@@ -142,6 +142,7 @@ class Gateway:
                 )
                 self._tasks.append(asyncio.create_task(self._work(self.worker)))
             self._tasks.append(asyncio.create_task(self._watch()))
+            self._tasks.append(asyncio.create_task(self._watch_keys()))
             try:
                 yield
             finally:
@@ -182,6 +183,14 @@ class Gateway:
                 continue
             if ended:
                 since = max(since, ended[-1].ended or since)
+
+    async def _watch_keys(self) -> None:
+        """Keep the keys recent while sockets are open, for which nobody knocks again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.hub.sockets:
+                with contextlib.suppress(KeysUnavailableError):
+                    await asyncio.to_thread(self.keys.refresh_if_due)
 
     async def _health(self, _request: Request) -> Response:
         """Whether the gateway can accept jobs, and how many servers would run them."""
