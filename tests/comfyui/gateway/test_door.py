@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -297,3 +300,38 @@ def test_intake_counts_what_it_lets_in_between_two_counts():
             intake.judge(caller, 0)
     assert refused.value.status == 429
     assert refused.value.retry_after > 0
+
+
+async def test_a_burst_gets_no_more_into_the_queue_than_the_quota():
+    disk = []
+
+    def count(_user):
+        seen = len(disk)
+        time.sleep(0.005)
+        return seen
+
+    intake = Intake(count)
+    caller = Caller("ann", EVERY_SCOPE, "key", "127.0.0.1", Quotas(max_queued=2))
+
+    async def one(number):
+        await asyncio.sleep(number / 500)
+        await intake.let_in(caller, 0)
+        await asyncio.sleep(0.03)
+        disk.append(number)
+        intake.landed("ann")
+
+    told = await asyncio.gather(*map(one, range(60)), return_exceptions=True)
+    assert told.count(None) == 2
+    assert all(isinstance(each, Refusal) for each in told if each is not None)
+
+
+async def test_a_job_that_was_let_in_and_not_accepted_gives_its_place_back():
+    intake = Intake(lambda _: 0)
+    caller = Caller("ann", EVERY_SCOPE, "key", "127.0.0.1", Quotas(max_queued=1))
+    with FakeClock() as clock:
+        await intake.let_in(caller, 0)
+        clock.advance(2)
+        with pytest.raises(Refusal):
+            await intake.let_in(caller, 0)
+        clock.advance(11)
+        await intake.let_in(caller, 0)

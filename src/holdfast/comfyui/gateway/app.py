@@ -105,7 +105,7 @@ class Gateway:
             self.comfy,
             self.keys,
             self.audit,
-            on_accepted=self._threadsafe(self._accepted),
+            on_accepted=self._threadsafe(self.http.desk.accepted),
             on_change=self._threadsafe(self._changed),
             intake=self.http.desk.intake,
         )

@@ -80,6 +80,7 @@ class Desk:
 
     def accepted(self, job: StoredJob) -> None:
         """Tell who wants to know that a job was accepted."""
+        self.intake.landed(job.user)
         if self.on_accepted is not None:
             try:
                 self.on_accepted(job)
