@@ -75,7 +75,7 @@ from holdfast.apps.cli_options import JOBS_PER_SERVER, SERVER
     default=100_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many jobs may wait; beyond that, clients get 429.",
+    help="How many jobs may wait; beyond that, clients get 429, the lowest priorities first.",
 )
 @click.option(
     "--lease",

@@ -226,6 +226,13 @@ async def test_a_full_queue_is_answered_429_with_a_time(tmp_path, server):
         assert full.json()["error"]["type"] == "queue_full"
 
 
+async def test_as_the_queue_fills_jobs_for_its_front_are_turned_away_last(tmp_path, server):
+    async with house(tmp_path, [server], store={"max_queued": 3}) as home:
+        for front, status in ((False, 200), (False, 200), (False, 429), (True, 200), (True, 429)):
+            said = await home.client.post("/prompt", json=body() | {"front": front})
+            assert said.status_code == status
+
+
 async def test_history_is_paged_from_the_end_and_can_be_forgotten(tmp_path, server):
     async with house(tmp_path, [server]) as home:
         ids = []
