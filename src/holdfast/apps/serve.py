@@ -27,9 +27,14 @@ if TYPE_CHECKING:
 
     from holdfast.comfyui.gateway.app import Gateway
     from holdfast.comfyui.gateway.caller import Caller
+    from holdfast.comfyui.gateway.limits import Limits
 
 SWITCH_SECONDS = 0.0005
 BACKLOG = 2_048
+SOCKETS_KEYLESS = 4_096
+"""WebSockets of all clients where no key tells them apart."""
+_FILES = 16_384
+"""Open files to ask the system for: each connection is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Plan:
     tls_key: Path | None
     jobs_per_server: int
     max_queued: int
+    max_sockets: int | None
     lease: float
     drain: float
     works: bool
@@ -77,8 +83,13 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     tls = _tls(plan)
     exposure = Exposure.read(
-        keyless=plan.keyless, hosts=plan.hosts, origins=plan.origins, proxies=plan.proxies
+        keyless=plan.keyless,
+        hosts=plan.hosts,
+        origins=plan.origins,
+        proxies=plan.proxies,
+        limits=_limits(plan),
     )
+    _open_many_files()
     comfy = ComfyUI(
         *plan.servers,
         jobs_per_server=plan.jobs_per_server,
@@ -141,6 +152,27 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
         signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
     return Exit.OK
+
+
+def _limits(plan: Plan) -> Limits:
+    from holdfast.comfyui.gateway.limits import Limits
+
+    usual = Limits()
+    sockets = plan.max_sockets or (SOCKETS_KEYLESS if plan.keyless else usual.sockets)
+    return replace(usual, sockets=sockets, sockets_all=max(usual.sockets_all, sockets))
+
+
+def _open_many_files() -> None:
+    """Ask the system for as many open files as clients may need; it may allow fewer."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _worker_name(kept: Kept, stack: contextlib.ExitStack) -> str:

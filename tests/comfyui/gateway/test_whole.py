@@ -87,6 +87,17 @@ def test_both_servers_and_the_gateway_are_killed_and_the_picture_arrives(tmp_pat
         assert made.stop() == 0
 
 
+async def test_five_hundred_sockets_are_open_at_once(house):
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        sockets = [
+            await session.ws_connect(f"{house.url}/ws?clientId=many{number}")
+            for number in range(500)
+        ]
+        for each in sockets:
+            assert (await each.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+        await asyncio.gather(*(each.close() for each in sockets))
+
+
 # Keys -------------------------------------------------------------------------------------
 
 
