@@ -10,8 +10,10 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from holdfast.apps.exits import Exit
 from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
@@ -125,7 +127,10 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     warnings = exposure.check(plan.host, any_key=gateway.keys.any, tls=tls != {})
     listening = _listen(plan)
     scheme = "https" if tls else "http"
+    stack.callback(listening.close)
     port = listening.getsockname()[1]
+    for url in plan.servers:
+        _is_another(url, listening)
     # The loop and the thread that writes take turns often: a commit is on the way of each answer.
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
@@ -254,6 +259,24 @@ def _listen(plan: Plan) -> socket.socket:
         reason = error.strerror or str(error)
         raise BadInputError(f"cannot listen on {plan.host}:{plan.port}: {reason}") from None
     return listening
+
+
+def _is_another(url: str, listening: socket.socket) -> None:
+    """Refuse a server that is the gateway itself: each request would come back for ever."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    bound, port = listening.getsockname()[:2]
+    if (parts.port or (443 if parts.scheme == "https" else 80)) != port:
+        return
+    try:
+        found = {each[4][0] for each in socket.getaddrinfo(parts.hostname, port)}
+    except OSError:
+        return  # a name that leads nowhere now does not lead here
+    everywhere = ip_address(bound).is_unspecified
+    if bound in found or (everywhere and any(ip_address(each).is_loopback for each in found)):
+        raise BadInputError(
+            f"--server {url} is the gateway itself, which listens there: give one --port another "
+            f"number, such as --port {port - 1}"
+        )
 
 
 def _shown(host: str) -> str:
