@@ -83,6 +83,10 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A socket that was refused with an answer is no error, and anybody can have one refused.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing handshake" not in record.getMessage()
+    )
     tls = _tls(plan)
     exposure = Exposure.read(
         keyless=plan.keyless,

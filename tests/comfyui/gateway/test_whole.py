@@ -157,6 +157,15 @@ def new_key(made: Gateway, user: str) -> str:
     return key
 
 
+async def test_a_refused_socket_is_no_error_in_the_log(locked):
+    made, _ = locked
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(f"{made.url}/ws")
+    await asyncio.sleep(0.5)
+    assert "handshake" not in made.log
+
+
 async def test_an_open_socket_ends_with_its_key(locked):
     made, keys = locked
     key = await asyncio.to_thread(new_key, made, "gone")
