@@ -1,4 +1,4 @@
-"""`python -m benchmarks.sockets`: a thousand WebSocket clients on uvicorn and a hub.
+"""`python -m benchmarks.sockets`: a thousand WebSocket clients on uvicorn, the door and a hub.
 
 The clients are in a process of their own. What is printed: how long all take to
 connect, how long one status takes to reach each of them (measured in one clock,
@@ -23,11 +23,16 @@ from pathlib import Path
 
 import aiohttp
 import uvicorn
+from sqlalchemy import create_engine
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
+from holdfast.comfyui.gateway.access import Access
+from holdfast.comfyui.gateway.exposure import Exposure
 from holdfast.comfyui.gateway.hang_up import HangUpProtocol
 from holdfast.comfyui.gateway.hub import Hub
+from holdfast.comfyui.gateway.keys import KeyStore
+from holdfast.comfyui.gateway.limits import Limits
 
 _PAUSE_SECONDS = 2.0
 
@@ -43,7 +48,7 @@ class _Job:
 async def _serve(clients: int, rounds: int) -> None:
     hub = Hub()
     config = uvicorn.Config(
-        Starlette(routes=[WebSocketRoute("/ws", hub.serve)]),
+        _door(hub, clients),
         port=0,
         log_level="error",
         ws=HangUpProtocol,
@@ -86,6 +91,14 @@ async def _serve(clients: int, rounds: int) -> None:
     await hub.close()
     server.should_exit = True
     await running
+
+
+def _door(hub: Hub, clients: int) -> Access:
+    """What `serve --no-keys --max-sockets` puts before the sockets."""
+    inner = Starlette(routes=[WebSocketRoute("/ws", hub.serve)])
+    limits = Limits(sockets=clients, sockets_all=clients)
+    keys = KeyStore(create_engine("sqlite://"))
+    return Access(inner, keys, Exposure.read(keyless=True, limits=limits))
 
 
 def _tell(what: str, seconds: Sequence[float], expected: int) -> None:

@@ -223,3 +223,12 @@ def test_a_good_server_beside_a_bad_one_gets_all_jobs(holdfast: Command, good, t
     assert ended.code == 0
     assert "does not look like ComfyUI" in ended.err
     assert len(list(tmp_path.glob("good_*.png"))) == 3
+
+
+def test_a_gateway_before_itself(holdfast: Command, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    url = f"http://localhost:{port}"
+    ended = holdfast("serve", "--no-keys", "--server", url, "--port", port, "--data", tmp_path)
+    refused(ended, 2, url, "is the gateway itself")

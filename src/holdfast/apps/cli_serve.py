@@ -75,7 +75,13 @@ from holdfast.apps.cli_options import JOBS_PER_SERVER, SERVER
     default=100_000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many jobs may wait; beyond that, clients get 429.",
+    help="How many jobs may wait; beyond that, clients get 429, the lowest priorities first.",
+)
+@click.option(
+    "--max-sockets",
+    default=None,
+    type=click.IntRange(1, 5_000),
+    help="WebSockets of one key, or of all clients with --no-keys.  [default: 128; 4096]",
 )
 @click.option(
     "--lease",
@@ -109,6 +115,7 @@ def serve(
     tls_key: Path | None,
     jobs_per_server: int,
     max_queued: int,
+    max_sockets: int | None,
     lease: float,
     drain: float,
     no_work: bool,
@@ -133,6 +140,7 @@ def serve(
                 tls_key=tls_key,
                 jobs_per_server=jobs_per_server,
                 max_queued=max_queued,
+                max_sockets=max_sockets,
                 lease=lease,
                 drain=drain,
                 works=not no_work,

@@ -10,8 +10,10 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from holdfast.apps.exits import Exit
 from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
@@ -27,9 +29,14 @@ if TYPE_CHECKING:
 
     from holdfast.comfyui.gateway.app import Gateway
     from holdfast.comfyui.gateway.caller import Caller
+    from holdfast.comfyui.gateway.limits import Limits
 
 SWITCH_SECONDS = 0.0005
 BACKLOG = 2_048
+SOCKETS_KEYLESS = 4_096
+"""WebSockets of all clients where no key tells them apart."""
+_FILES = 16_384
+"""Open files to ask the system for: each connection is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class Plan:
     tls_key: Path | None
     jobs_per_server: int
     max_queued: int
+    max_sockets: int | None
     lease: float
     drain: float
     works: bool
@@ -75,10 +83,19 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A socket that was refused with an answer is no error, and anybody can have one refused.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing handshake" not in record.getMessage()
+    )
     tls = _tls(plan)
     exposure = Exposure.read(
-        keyless=plan.keyless, hosts=plan.hosts, origins=plan.origins, proxies=plan.proxies
+        keyless=plan.keyless,
+        hosts=plan.hosts,
+        origins=plan.origins,
+        proxies=plan.proxies,
+        limits=_limits(plan),
     )
+    _open_many_files()
     comfy = ComfyUI(
         *plan.servers,
         jobs_per_server=plan.jobs_per_server,
@@ -114,7 +131,10 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
     warnings = exposure.check(plan.host, any_key=gateway.keys.any, tls=tls != {})
     listening = _listen(plan)
     scheme = "https" if tls else "http"
+    stack.callback(listening.close)
     port = listening.getsockname()[1]
+    for url in plan.servers:
+        _is_another(url, listening)
     # The loop and the thread that writes take turns often: a commit is on the way of each answer.
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
@@ -141,6 +161,27 @@ def _serve(plan: Plan, stack: contextlib.ExitStack) -> Exit:
         signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
     return Exit.OK
+
+
+def _limits(plan: Plan) -> Limits:
+    from holdfast.comfyui.gateway.limits import Limits
+
+    usual = Limits()
+    sockets = plan.max_sockets or (SOCKETS_KEYLESS if plan.keyless else usual.sockets)
+    return replace(usual, sockets=sockets, sockets_all=max(usual.sockets_all, sockets))
+
+
+def _open_many_files() -> None:
+    """Ask the system for as many open files as clients may need; it may allow fewer."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _worker_name(kept: Kept, stack: contextlib.ExitStack) -> str:
@@ -222,6 +263,24 @@ def _listen(plan: Plan) -> socket.socket:
         reason = error.strerror or str(error)
         raise BadInputError(f"cannot listen on {plan.host}:{plan.port}: {reason}") from None
     return listening
+
+
+def _is_another(url: str, listening: socket.socket) -> None:
+    """Refuse a server that is the gateway itself: each request would come back for ever."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    bound, port = listening.getsockname()[:2]
+    if (parts.port or (443 if parts.scheme == "https" else 80)) != port:
+        return
+    try:
+        found = {each[4][0] for each in socket.getaddrinfo(parts.hostname, port)}
+    except OSError:
+        return  # a name that leads nowhere now does not lead here
+    everywhere = ip_address(bound).is_unspecified
+    if bound in found or (everywhere and any(ip_address(each).is_loopback for each in found)):
+        raise BadInputError(
+            f"--server {url} is the gateway itself, which listens there: give one --port another "
+            f"number, such as --port {port - 1}"
+        )
 
 
 def _shown(host: str) -> str:

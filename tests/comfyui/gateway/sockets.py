@@ -67,7 +67,9 @@ def shape(raw):
 @contextlib.asynccontextmanager
 async def serving(hub):
     async def route(socket):
-        socket.state.caller = SimpleNamespace(user=socket.headers.get("x-user", ""))
+        socket.state.caller = SimpleNamespace(
+            user=socket.headers.get("x-user", ""), key_id=socket.headers.get("x-key", "")
+        )
         await hub.serve(socket)
 
     config = uvicorn.Config(
@@ -90,11 +92,13 @@ async def serving(hub):
 
 
 @contextlib.asynccontextmanager
-async def client(port, client_id=None, *, user="", flags=None):
+async def client(port, client_id=None, *, user="", key="", flags=None):
     query = "" if client_id is None else f"?clientId={client_id}"
     async with aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{port}/ws{query}"
-        async with session.ws_connect(url, headers={"x-user": user}, max_msg_size=0) as socket:
+        async with session.ws_connect(
+            url, headers={"x-user": user, "x-key": key}, max_msg_size=0
+        ) as socket:
             if flags is not None:
                 await socket.send_json({"type": "feature_flags", "data": flags})
             yield socket

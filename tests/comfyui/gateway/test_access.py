@@ -151,6 +151,36 @@ async def test_unknown_disabled_wrong_and_broken_keys_are_answered_alike(house):
     assert told.pop()[0] == 401
 
 
+async def test_a_key_that_somebody_else_has_just_made_opens_at_once(house):
+    with FakeClock() as clock:
+        door = house.door()
+        house.keys.refresh()
+        shown, _ = KeyStore(house.store.engine).create("bob", ["view"])
+        clock.advance(key_module.NEWS_SECONDS + 0.1)
+        assert house.keys.fresh
+        answer = await send(door, Sent("GET", b"/queue", headers=(HOST, bearer(shown))))
+        assert answer.status == 200
+
+
+async def test_made_up_keys_have_the_keys_read_seldom(house, monkeypatch):
+    with FakeClock():
+        door, read = house.door(limits=Limits(failed_logins=100)), []
+        house.keys.refresh()
+        monkeypatch.setattr(house.keys, "refresh", lambda: read.append(1))
+        for _ in range(20):
+            made_up, _ = key_module.new_key()
+            await send(door, Sent("GET", b"/queue", headers=(HOST, bearer(made_up))))
+        assert not read
+
+
+async def test_what_is_open_to_all_knows_who_shows_a_good_key(house):
+    for headers, user in (((), ""), ((bearer(house.shown),), "ann"), ((bearer("no"),), "")):
+        sent = Sent("GET", b"/holdfast/health", headers=(HOST, *headers))
+        answer = await send(house.door(), sent)
+        assert answer.status == 200
+        assert json.loads(answer.body)["user"] == user
+
+
 def test_an_unknown_id_takes_as_long_as_a_wrong_secret(house):
     unknown, _ = key_module.new_key()
     wrong = house.shown[:-1] + ("A" if house.shown[-1] != "A" else "B")
@@ -447,3 +477,14 @@ async def test_nothing_that_is_sent_breaks_the_door_or_hangs_it(house, keyless):
             assert ".." not in told["path"].split("/")
     assert {200, 400, 403, 405, 421, 431} <= statuses
     assert {101, 403} <= statuses
+
+
+async def test_a_refusal_of_what_is_everybodys_says_why(house):
+    asked = Sent("GET", b"/api/assets", headers=(HOST, bearer(house.shown)))
+    answer = await send(house.door(), asked)
+    assert answer.status == 403
+    assert b"assets are those of all its users" in answer.body
+    root, _ = house.keys.create("root", ["admin"])
+    assert (await send(house.door(), replace(asked, headers=(HOST, bearer(root))))).status == 200
+    near = Sent("GET", b"/api/assets", headers=(HOST,))
+    assert (await send(house.door(keyless=True), near)).status == 200

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,12 +52,73 @@ def test_every_path_is_read_once_or_refused(raw):
         ("GET", "/internal/logs", Scope.ADMIN),
         ("GET", "/holdfast/", Scope.DASHBOARD),
         ("GET", "/holdfast/api/jobs", Scope.VIEW),
+        ("GET", "/holdfast/api/jobs/a/files/0", Scope.VIEW),
+        ("GET", "/holdfast/thumb/abc", Scope.DASHBOARD),
+        ("GET", "/holdfast/file/abc/a.png", Scope.DASHBOARD),
         ("GET", "/holdfast/health", None),
         ("POST", "/some_node/download", Scope.ADMIN),
     ],
 )
 def test_each_request_takes_a_scope(method, path, need):
     assert judge(method, path).need == need
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/assets"),
+        ("GET", "/assets"),
+        ("GET", "/assets/3f2504e0-4f89-41d3-9a0c-0305e82c3301/content"),
+        ("GET", "/api/assets/1/content"),
+        ("GET", "/api/assets/x.js"),
+        ("DELETE", "/api/assets/1"),
+        ("POST", "/assets"),
+        ("GET", "/vhs/viewvideo"),
+        ("GET", "/api/VHS/viewvideo"),
+        ("GET", "/vhs/getpath"),
+        ("GET", "/viewvideo"),
+        ("GET", "/pysssss/view/x"),
+    ],
+)
+def test_what_belongs_to_all_users_of_a_server_takes_an_administrator(method, path):
+    judged = judge(method, path)
+    assert judged.allowed
+    assert judged.need == Scope.ADMIN
+    assert judged.why
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "need"),
+    [
+        ("GET", "/holdfast/api/jobs", Scope.VIEW),
+        ("GET", "/holdfast/api/jobs/a/files/0", Scope.VIEW),
+        ("GET", "/holdfast/thumb/abc", Scope.DASHBOARD),
+        ("GET", "/holdfast/file/abc/a.png", Scope.DASHBOARD),
+        ("POST", "/holdfast/api/jobs", Scope.RUN),
+        ("POST", "/holdfast/api/jobs/a/cancel", Scope.CANCEL),
+        ("POST", "/holdfast/api/jobs/a/retry", Scope.RUN),
+        ("PUT", "/holdfast/api/jobs/a/priority", Scope.ADMIN),
+        ("PUT", "/holdfast/api/queue", Scope.ADMIN),
+        ("POST", "/userdata/workflows%2Fa.json", Scope.RUN),
+    ],
+)
+def test_a_key_needs_the_one_scope_that_a_request_is_about(method, path, need):
+    assert judge(method, path).need == need
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/assets/index-Ab12.js", "/assets/images/comfy.svg", "/view", "/api/view",
+     "/view_metadata/loras", "/userdata", "/settings", "/object_info/LoadImage", "/models/vae",
+     "/experiment/models/preview/vae/0/a", "/extensions/vhs/view.js", "/history", "/api/jobs/a",
+     "/templates/image.webp", "/system_stats", "/embeddings", "/api/userdata/user.css"],
+)  # fmt: skip
+def test_the_page_and_ones_own_files_take_no_more_than_to_view(path):
+    assert judge("GET", path).need == Scope.VIEW
+
+
+def test_an_upload_takes_no_more_than_to_run():
+    assert judge("POST", "/api/upload/image").need == Scope.RUN
 
 
 @pytest.mark.parametrize(
@@ -254,3 +318,38 @@ def test_intake_counts_what_it_lets_in_between_two_counts():
             intake.judge(caller, 0)
     assert refused.value.status == 429
     assert refused.value.retry_after > 0
+
+
+async def test_a_burst_gets_no_more_into_the_queue_than_the_quota():
+    disk = []
+
+    def count(_user):
+        seen = len(disk)
+        time.sleep(0.005)
+        return seen
+
+    intake = Intake(count)
+    caller = Caller("ann", EVERY_SCOPE, "key", "127.0.0.1", Quotas(max_queued=2))
+
+    async def one(number):
+        await asyncio.sleep(number / 500)
+        await intake.let_in(caller, 0)
+        await asyncio.sleep(0.03)
+        disk.append(number)
+        intake.landed("ann")
+
+    told = await asyncio.gather(*map(one, range(60)), return_exceptions=True)
+    assert told.count(None) == 2
+    assert all(isinstance(each, Refusal) for each in told if each is not None)
+
+
+async def test_a_job_that_was_let_in_and_not_accepted_gives_its_place_back():
+    intake = Intake(lambda _: 0)
+    caller = Caller("ann", EVERY_SCOPE, "key", "127.0.0.1", Quotas(max_queued=1))
+    with FakeClock() as clock:
+        await intake.let_in(caller, 0)
+        clock.advance(2)
+        with pytest.raises(Refusal):
+            await intake.let_in(caller, 0)
+        clock.advance(11)
+        await intake.let_in(caller, 0)

@@ -57,6 +57,11 @@ def sent(**more):
         (sent(prompt_id={"a": 1}), "invalid_prompt_id"),
         (sent(prompt_id="x" * 201), "invalid_prompt_id"),
         (sent(prompt_id="a\n"), "invalid_prompt_id"),
+        (sent(prompt_id="a/b"), "invalid_prompt_id"),
+        (sent(prompt_id="%41"), "invalid_prompt_id"),
+        (sent(prompt_id=".."), "invalid_prompt_id"),
+        (sent(prompt_id="a\\b"), "invalid_prompt_id"),
+        (sent(prompt_id="a\u202eb"), "invalid_prompt_id"),
         (sent(prompt_id="\ud800"), "invalid_prompt_id"),
         # What eats memory or the stack.
         (b"[" * 2_000_001, "body_too_large"),
@@ -98,8 +103,8 @@ def test_what_a_server_refuses_is_refused_in_its_words(raw, kind, message):
 
 
 def test_what_a_server_takes_odd_as_it_may_be_is_taken():
-    read = judge_prompt(sent(number="7", client_id=5, prompt_id="a/b c", front=1))
-    assert (read.number, read.client_id, read.prompt_id, read.front) == (7.0, "5", "a/b c", True)
+    read = judge_prompt(sent(number="7", client_id=5, prompt_id="a?b #c%", front=1))
+    assert (read.number, read.client_id, read.prompt_id, read.front) == (7.0, "5", "a?b #c%", True)
     read = judge_prompt(sent(client_id=None, prompt_id=None))
     assert (read.client_id, read.prompt_id, read.extra_data) == ("", "", {})
     read = judge_prompt(sent(extra_data={"client_id": "in", "create_time": 3, "holdfast": "x"}))

@@ -226,6 +226,29 @@ async def test_a_full_queue_is_answered_429_with_a_time(tmp_path, server):
         assert full.json()["error"]["type"] == "queue_full"
 
 
+async def test_as_the_queue_fills_jobs_for_its_front_are_turned_away_last(tmp_path, server):
+    async with house(tmp_path, [server], store={"max_queued": 3}) as home:
+        for front, status in ((False, 200), (False, 200), (False, 429), (True, 200), (True, 429)):
+            said = await home.client.post("/prompt", json=body() | {"front": front})
+            assert said.status_code == status
+
+
+async def test_a_key_that_comes_with_another_body_is_refused_and_with_the_same_is_not(
+    tmp_path, server
+):
+    async with house(tmp_path, [server]) as home:
+        key = {"Idempotency-Key": "k"}
+        one, other = body(picture(color=1)), body(picture(color=2))
+        first = await home.client.post("/prompt", json=one, headers=key)
+        again = await home.client.post("/prompt", json=one, headers=key)
+        assert again.json()["prompt_id"] == first.json()["prompt_id"]
+        refused = await home.client.post("/prompt", json=other, headers=key)
+        assert refused.status_code == 422
+        assert refused.json()["error"]["type"] == "idempotency_key_reused"
+        assert (await home.client.post("/prompt", json=other)).status_code == 200
+        assert len(home.store.jobs()) == 2
+
+
 async def test_history_is_paged_from_the_end_and_can_be_forgotten(tmp_path, server):
     async with house(tmp_path, [server]) as home:
         ids = []

@@ -7,6 +7,8 @@ import contextlib
 import json
 import time
 
+import aiohttp
+
 from holdfast.comfyui.gateway.hub import Hub
 from holdfast.comfyui.gateway.outbox import OutboxLimits
 from tests.comfyui.gateway.sockets import (
@@ -291,3 +293,19 @@ async def test_who_has_too_much_waiting_is_cut_off_and_finds_the_end_of_its_job_
         await _wait(lambda: hub.sockets == 0)
         async with client(port, "c") as socket:
             assert types(await hear(socket))[-2:] == ["execution_success", "executing"]
+
+
+async def test_a_socket_whose_key_is_disabled_is_cut_off_and_others_stay():
+    good = {"a", "b"}
+    hub = Hub(good=good.__contains__)
+    async with serving(hub) as port:
+        async with client(port, key="a") as first, client(port, key="b") as second:
+            await hear(first)
+            good.remove("a")
+            message = await first.receive(timeout=5)
+            assert message.type is aiohttp.WSMsgType.CLOSE
+            assert message.data == 1008
+            assert message.extra == "this key is no longer good"
+            await hear(second)
+            hub.queue_changed("")
+            assert types(await hear(second)) == ["status"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import httpx
 import pytest
 from aiohttp import web
 
@@ -213,3 +214,18 @@ async def test_saved_pages_of_users_are_not_run(tmp_path):
         assert said.headers["content-disposition"] == "attachment"
         assert "sandbox" in said.headers["content-security-policy"]
         assert (await home.client.get("/")).headers["content-type"].startswith("text/html")
+
+
+async def test_what_the_gateway_passed_on_itself_is_not_passed_on_again(tmp_path):
+    made = {}
+
+    async def back(request):
+        async with httpx.AsyncClient(base_url=made["url"]) as again:
+            said = await again.get(request.path, headers=dict(request.headers))
+        return web.Response(status=said.status_code, body=said.content)
+
+    async with upstream(back) as url, house(tmp_path, [url]) as home:
+        made["url"] = home.url
+        said = await home.client.get("/custom")
+        assert said.status_code == 508
+        assert "itself" in said.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -85,6 +87,17 @@ def test_both_servers_and_the_gateway_are_killed_and_the_picture_arrives(tmp_pat
         assert made.stop() == 0
 
 
+async def test_five_hundred_sockets_are_open_at_once(house):
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        sockets = [
+            await session.ws_connect(f"{house.url}/ws?clientId=many{number}")
+            for number in range(500)
+        ]
+        for each in sockets:
+            assert (await each.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+        await asyncio.gather(*(each.close() for each in sockets))
+
+
 # Keys -------------------------------------------------------------------------------------
 
 
@@ -130,6 +143,40 @@ def test_nobody_enters_without_a_key(locked):
     assert code(made, "/prompt", {"prompt": {}}) == 401
     assert code(made, "/queue", **bearer(keys["ann"])) == 200
     assert code(made, "/queue", **{"X-API-Key": keys["ann"]}) == 200
+
+
+def new_key(made: Gateway, user: str) -> str:
+    """A key to look with, once the gateway knows it."""
+    command = [sys.executable, "-m", "holdfast.apps", "keys", "create", user, "--scope", "view"]
+    told = subprocess.run(
+        [*command, "--data", str(made.data)], capture_output=True, text=True, check=True
+    )
+    key = told.stdout.strip()
+    while code(made, "/queue", **bearer(key)) == 401:
+        time.sleep(0.2)
+    return key
+
+
+async def test_a_refused_socket_is_no_error_in_the_log(locked):
+    made, _ = locked
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(f"{made.url}/ws")
+    await asyncio.sleep(0.5)
+    assert "handshake" not in made.log
+
+
+async def test_an_open_socket_ends_with_its_key(locked):
+    made, keys = locked
+    key = await asyncio.to_thread(new_key, made, "gone")
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{made.url}/ws", headers=bearer(key)) as socket:
+            await socket.receive(timeout=5)
+            assert not socket.closed
+            at = f"{made.url}/holdfast/api/keys/{key.split('_')[1]}"
+            async with session.delete(at, headers=bearer(keys["root"])) as told:
+                assert told.status < 300
+            assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
 
 
 def test_users_do_not_see_each_others_jobs_files_and_history(locked):
@@ -334,3 +381,34 @@ def test_a_client_that_sends_half_a_request_is_not_waited_for_by_others(house):
     with socket.create_connection(("127.0.0.1", house.port)) as half:
         half.sendall(b"POST /prompt HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
         assert house.ask("/holdfast/health")["ok"] is True
+
+
+# Health -----------------------------------------------------------------------------------
+
+
+def health(house: Gateway, **headers: str) -> tuple[int, dict]:
+    request = urllib.request.Request(house.url + "/holdfast/health", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_health_says_no_while_nothing_can_be_accepted_and_no_more_than_that_to_strangers(tmp_path):
+    data = tmp_path / "data"
+    key = subprocess.run(
+        [sys.executable, "-m", "holdfast.apps", "keys", "create", "ann", "--data", str(data),
+         "--scope", "view"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    with StandIn() as server:
+        with gateway(server.url, data=data, options=("--no-dashboard",)) as made:
+            assert health(made) == (200, {"ok": True})
+            status, told = health(made, **{"X-API-Key": key})
+            assert (status, told["servers"], told["queued"]) == (200, 1, 0)
+            (made.data / "jobs.db").rename(tmp_path / "away.db")
+            time.sleep(1.1)
+            assert health(made) == (503, {"ok": False})
+            (tmp_path / "away.db").rename(made.data / "jobs.db")
+            assert health(made) == (200, {"ok": True})

@@ -83,20 +83,23 @@ class Access:
             return
         await _Entry(self, scope).serve(receive, send)
 
-    async def fresh_keys(self) -> None:
+    async def fresh_keys(self, *, news: bool = False) -> None:
         """See that the keys in memory are recent.
+
+        Args:
+            news: read them even if they are, and wait for that.
 
         Raises:
             KeysUnavailableError: they could not be read for too long.
         """
-        if self.keys.fresh:
+        if self.keys.fresh and not news:
             return
         if self._reading is None or self._reading.done():
-            reading = asyncio.to_thread(self.keys.refresh_if_due)
+            reading = asyncio.to_thread(self.keys.refresh_if_due, news=news)
             self._reading = asyncio.create_task(reading, name="holdfast-keys")
             # What went wrong is told by whoever waits, or by the next who has to.
             self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
-        if self.keys.age > _WAITS_SECONDS:
+        if news or self.keys.age > _WAITS_SECONDS:
             await asyncio.shield(self._reading)
 
 
@@ -216,17 +219,20 @@ class _Entry:
                 return Refusal(403, "without keys, only this machine may use this gateway")
             self._caller = Caller("", EVERY_SCOPE, "", peer.address)
             return None
-        if self._judged.need is None:
-            self._caller = Caller("", frozenset(), "", peer.address)
-            return None
+        open_to_all = self._judged.need is None
         await door.fresh_keys()
         keys = door.keys
         if len(shown.keys) == 1:
+            if keys.may_be_new(shown.keys[0]):
+                await door.fresh_keys(news=True)
             self._key = keys.verify(shown.keys[0])
         elif shown.session and not shown.given:
             known = keys.known(exposure.sessions.key_id(shown.session) or "")
             if known and exposure.sessions.check(shown.session, known, ambient.wall()):
                 self._key = known
+        if self._key is None and open_to_all:
+            self._caller = Caller("", frozenset(), "", peer.address)
+            return None
         if self._key is None:
             return self._turn_away()
         key = self._key
@@ -277,7 +283,8 @@ class _Entry:
     def _may(self) -> Refusal | None:
         caller, need = self._caller, self._judged.need
         if caller is None or (need is not None and not caller.can(need)):
-            return Refusal(403, f"this key is not good for {need}")
+            why = f": {self._judged.why}" if self._judged.why else ""
+            return Refusal(403, f"this key is not good for {need}{why}")
         wait = self._door.rates.take(caller.key_id or self._peer.group, ambient.now())
         return None if wait == 0.0 else Refusal(429, "too many requests", wait)
 

@@ -22,9 +22,10 @@ from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.durable import Worker
 from holdfast.comfyui.gateway.access import Access
 from holdfast.comfyui.gateway.audit import AuditLog
+from holdfast.comfyui.gateway.caller import Caller, Scope
 from holdfast.comfyui.gateway.exposure import Exposure
 from holdfast.comfyui.gateway.hub import Hub
-from holdfast.comfyui.gateway.keys import KeyStore
+from holdfast.comfyui.gateway.keys import KeyStore, KeysUnavailableError
 from holdfast.comfyui.gateway.rest import rest_app
 from holdfast.comfyui.gateway.screening import Screening
 from holdfast.comfyui.gateway.side import HttpSide
@@ -40,6 +41,11 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """How often it is looked what other processes have done with the jobs."""
 LOOK_BACK_SECONDS = 120.0
+HEALTHY_SECONDS = 1.0
+"""How long a write that went well proves that the store can be written."""
+HANGS_SECONDS = 5.0
+_HEALTH = "health"
+"""The setting that is written to see whether it can be."""
 _OVERLAP = 2.0
 """Seconds that are looked at again: two machines' clocks differ."""
 
@@ -77,8 +83,8 @@ class Gateway:
         extend: Callable[[FastAPI, Gateway], None] | None = None,
     ) -> None:
         self.store, self.blobs, self.comfy = store, blobs, comfy
-        self.hub = Hub()
         self.keys = KeyStore(store.engine)
+        self.hub = Hub(good=lambda key_id: self.keys.known(key_id) is not None)
         self.audit = AuditLog(store.engine)
         self.http = HttpSide(
             store,
@@ -95,6 +101,7 @@ class Gateway:
         self._turn_down = turn_down
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._written_at = float("-inf")
 
     def app(self) -> App:
         """What a server such as uvicorn serves."""
@@ -106,7 +113,7 @@ class Gateway:
             self.comfy,
             self.keys,
             self.audit,
-            on_accepted=self._threadsafe(self._accepted),
+            on_accepted=self._threadsafe(self.http.desk.accepted),
             on_change=self._threadsafe(self._changed),
             intake=self.http.desk.intake,
             screening=Screening(self.http.desk),
@@ -145,6 +152,7 @@ class Gateway:
                 )
                 self._tasks.append(asyncio.create_task(self._work(self.worker)))
             self._tasks.append(asyncio.create_task(self._watch()))
+            self._tasks.append(asyncio.create_task(self._watch_keys()))
             try:
                 yield
             finally:
@@ -186,12 +194,26 @@ class Gateway:
             if ended:
                 since = max(since, ended[-1].ended or since)
 
-    async def _health(self, _request: Request) -> Response:
-        """Whether the gateway can accept jobs, and how many servers would run them."""
+    async def _watch_keys(self) -> None:
+        """Keep the keys recent while sockets are open, for which nobody knocks again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.hub.sockets:
+                with contextlib.suppress(KeysUnavailableError):
+                    await asyncio.to_thread(self.keys.refresh_if_due)
+
+    async def _health(self, request: Request) -> Response:
+        """Whether jobs can be accepted; to who may know, how many there are, and servers too."""
+        caller = getattr(request.state, "caller", None)
+        trusted = isinstance(caller, Caller) and caller.can(Scope.VIEW)
         try:
+            await self._can_write()
             counts = await asyncio.to_thread(self.store.counts)
-        except StoreUnavailableError as error:
-            return JSONResponse({"ok": False, "trouble": str(error)}, 503)
+        except (StoreUnavailableError, TimeoutError) as error:
+            words = str(error) or "the store does not answer"
+            return JSONResponse({"ok": False, **({"trouble": words} if trusted else {})}, 503)
+        if not trusted:
+            return JSONResponse({"ok": True})
         states = self.comfy.status()
         body: dict[str, Any] = {
             "ok": True,
@@ -201,6 +223,19 @@ class Gateway:
             "servers_up": sum(each.state is ServerState.UP for each in states),
         }
         return JSONResponse(body)
+
+    async def _can_write(self) -> None:
+        """Prove that the store takes something in, unless that was done a moment ago.
+
+        Raises:
+            StoreUnavailableError: it does not.
+            TimeoutError: it hangs.
+        """
+        if ambient.now() - self._written_at < HEALTHY_SECONDS:
+            return
+        async with asyncio.timeout(HANGS_SECONDS):
+            await asyncio.wrap_future(self.store.put_setting(_HEALTH, ambient.wall()))
+        self._written_at = ambient.now()
 
     def _threadsafe(self, call: Callable[[T], None]) -> Callable[[T], None]:
         def soon(given: T) -> None:

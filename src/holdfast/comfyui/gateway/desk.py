@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.gateway import own
 from holdfast.comfyui.gateway.intake import Intake
+from holdfast.comfyui.gateway.limits import Shedding
 from holdfast.comfyui.gateway.object_info import ObjectInfo
 from holdfast.comfyui.server import Server
 from holdfast.stores.blobs import BlobStore
@@ -63,6 +64,7 @@ class Desk:
         """Count in the store."""
         self.intake = Intake(
             lambda user: own.open_jobs(self.store, user),
+            Shedding(most=self.store.max_queued),
             lately=lambda user: own.accepted_lately(self.store, user),
         )
 
@@ -80,6 +82,7 @@ class Desk:
 
     def accepted(self, job: StoredJob) -> None:
         """Tell who wants to know that a job was accepted."""
+        self.intake.landed(job.user)
         if self.on_accepted is not None:
             try:
                 self.on_accepted(job)

@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from holdfast.comfyui.gateway.guard import Refusal, too_large
 from holdfast.errors import BadInputError
+from holdfast.stores.jobs.accepting import KeyReusedError
 from holdfast.stores.jobs.records import QueueFullError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -179,4 +180,11 @@ def _as_refusal(error: Refusal | QueueFullError | BadInputError) -> Refusal:
         return error
     if isinstance(error, QueueFullError):
         return Refusal("queue_full", str(error), status=429, retry_after=error.retry_after)
+    if isinstance(error, KeyReusedError):
+        return Refusal(
+            "idempotency_key_reused",
+            "The Idempotency-Key was used for another body",
+            "Take another key, or send what was sent with it first",
+            status=422,
+        )
     return Refusal("invalid_input", str(error)[:1_000])

@@ -66,6 +66,16 @@ _CHANGES = {
     "experiment": Scope.ADMIN,
 }
 """What changing something needs; elsewhere it is `Scope.RUN`."""
+_SEEING = re.compile(
+    r"view|show|preview|video|audio|image|picture|photo|galler|thumb|output|browse|file|media|path"
+)
+"""Words in the paths of custom nodes that show what lies on a server, whoever made it."""
+_SHOWN = _PLAIN - {"assets"} | {
+    *("holdfast", "models", "experiment", "embeddings", "upload", "view_metadata"),
+}
+"""Where such a word shows nobody's pictures."""
+_PAGE_FILE = re.compile(r"\.[a-z0-9]{1,8}$")
+_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
 _OWN = frozenset({"prompt", "queue", "history", "interrupt", "free", "jobs", "ws"})
 _OPEN = frozenset({"holdfast/health"})
 _GUARDED_FILES = re.compile(
@@ -91,6 +101,8 @@ class Judgement:
     """The scope it takes; None: open to all."""
     own: bool = False
     """Whether the gateway has to answer it itself: passed on, it would act on everybody's jobs."""
+    why: str = ""
+    """Why it takes that scope, where it may surprise."""
 
 
 def judge(method: str, raw_path: bytes | str) -> Judgement:
@@ -110,13 +122,16 @@ def judge(method: str, raw_path: bytes | str) -> Judgement:
     forward = "/" + "/".join(quote(one, safe="-._~!$&'()*+,;=:@") for one in segments)
     # Case decides nothing here, and neither does what some servers cut off a name.
     names = [one.casefold().split(";")[0].rstrip(". ") for one in segments if one]
+    page = names[:1] != ["api"]
     if names[:1] == ["api"]:
         names = names[1:]
     refusal = _refusal(names, [one.casefold() for one in segments], method)
     if refusal:
         return Judgement(False, 403, refusal, path, forward)
     own = bool(names) and names[0] in _OWN
-    return Judgement(True, 200, "", path, forward, _need(names, method), own)
+    need = _need(names, method)
+    why = "" if need in {None, Scope.ADMIN} else _of_everybody(names, method, page=page)
+    return Judgement(True, 200, "", path, forward, Scope.ADMIN if why else need, own, why)
 
 
 def read_path(raw_path: bytes | str) -> list[str] | str:
@@ -179,14 +194,49 @@ def _refusal(names: list[str], whole: list[str], method: str) -> str:
     return ""
 
 
+def _of_everybody(names: list[str], method: str, *, page: bool) -> str:
+    """Why a request would reach what belongs to other users; nothing if it does not.
+
+    A server knows no users, or other ones than we do: what it is asked for there is everybody's.
+    """
+    below = names[1:] if names[:1] == ["v2"] else names
+    first = below[0] if below else ""
+    if first == "assets":
+        # The page's own scripts and styles lie under the same name.
+        if page and method in READING and _is_page_file(below):
+            return ""
+        return "the server's assets are those of all its users"
+    if first not in _SHOWN and any(_SEEING.search(one) for one in below):
+        return "this path may show files of other users; use /view for your own"
+    return ""
+
+
+def _is_page_file(below: list[str]) -> bool:
+    return (
+        len(below) > 1
+        and _PAGE_FILE.search(below[-1]) is not None
+        and not _UUID.fullmatch(below[1])
+    )
+
+
+def _need_of_ours(names: list[str], method: str) -> Scope:
+    """Of Holdfast's own interface, which looks again, route by route; else of the dashboard."""
+    if names[:1] != ["api"]:
+        return Scope.DASHBOARD
+    if method in READING:
+        return Scope.VIEW
+    if names[1:2] == ["jobs"] and names[-1] != "priority":
+        return Scope.CANCEL if names[-1] == "cancel" else Scope.RUN
+    return Scope.ADMIN
+
+
 def _need(names: list[str], method: str) -> Scope | None:
     if "/".join(names) in _OPEN and method in READING:
         return None
     below = names[1:] if names[:1] == ["v2"] else names
     first = below[0] if below else ""
     if first == "holdfast":
-        # Its own API asks for more, route by route.
-        return Scope.VIEW if names[1:2] == ["api"] else Scope.DASHBOARD
+        return _need_of_ours(names[1:], method)
     if first in _FOR_ADMINS or (
         first not in _PLAIN and any(_FETCHING.search(one) for one in below)
     ):

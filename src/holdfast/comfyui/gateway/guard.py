@@ -15,6 +15,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from urllib.parse import quote
+
+from holdfast.comfyui.gateway.forbidden import read_path
 
 MAX_PROMPT_BYTES = 48 * 2**20
 """A larger body of `POST /prompt` is refused. ComfyUI takes 100 MiB, and keeps it in memory."""
@@ -303,6 +306,11 @@ def _prompt_id(given: Any) -> str:
     if not isinstance(given, str) or len(given) > MAX_ID or _has_controls(given):
         words = f"prompt_id must be text of at most {MAX_ID} characters"
         raise Refusal("invalid_prompt_id", words, _named("It is", given))
+    # The same reading as that of `/history/{prompt_id}`, by which the job is asked for later.
+    refusal = read_path("/" + quote(given, safe=""))
+    if given and isinstance(refusal, str):
+        words = "prompt_id must be a name that a path can hold: no slashes, dots alone or %41"
+        raise Refusal("invalid_prompt_id", words, f"As a path it is refused: {refusal}")
     return given
 
 

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket
 from holdfast.comfyui.gateway import frames
 from holdfast.comfyui.gateway.audience import Audience
 from holdfast.comfyui.gateway.frames import Preview, Raw
-from holdfast.comfyui.gateway.listener import TOO_MUCH, TOO_SLOW, Listener
+from holdfast.comfyui.gateway.listener import NOT_ALLOWED, TOO_MUCH, TOO_SLOW, Listener
 from holdfast.comfyui.gateway.outbox import OutboxLimits
 from holdfast.comfyui.gateway.replay import Kept, Owner, Replay, ReplayLimits
 from holdfast.comfyui.gateway.saying import Said, Sort
@@ -84,6 +84,7 @@ class Hub:
         replay: ReplayLimits | None = None,
         most_sockets: int = 10_000,
         most_sockets_per_user: int = 5_000,
+        good: Callable[[str], bool] = lambda _key_id: True,
     ) -> None:
         """Make a hub with no sockets.
 
@@ -95,8 +96,11 @@ class Hub:
             replay: what is kept for clients that are away.
             most_sockets: sockets open at a time.
             most_sockets_per_user: of one user.
+            good: whether the key of this id still opens anything; must be quick. A socket whose
+                key does not is cut off within a second.
         """
         self.features = features
+        self._good = good
         self._tally = Tally()
         self._remaining = remaining or self._tally.remaining
         self._outbox = outbox or OutboxLimits()
@@ -154,7 +158,8 @@ class Hub:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one client's socket until it closes: the route `/ws`, and `/api/ws`."""
         self._loop = asyncio.get_running_loop()
-        user = str(getattr(getattr(socket.state, "caller", None), "user", ""))
+        caller = getattr(socket.state, "caller", None)
+        user, key_id = str(getattr(caller, "user", "")), str(getattr(caller, "key_id", ""))
         client_id = socket.query_params.get("clientId", "") or uuid.uuid4().hex
         await socket.accept()
         if len(client_id) > _LONGEST_ID:
@@ -164,7 +169,7 @@ class Hub:
             await socket.close(TOO_MUCH, "too many sockets are open")
             return
         owner = (user, client_id)
-        listener = Listener(socket, owner, self._outbox)
+        listener = Listener(socket, owner, self._outbox, key_id)
         self._arrive(listener)
         try:
             await listener.serve(self.features, functools.partial(self._told, owner))
@@ -344,12 +349,14 @@ class Hub:
         return Said(frames.event("status", {"status": self._status_of(user)}), Sort.STATUS)
 
     async def _sweep(self) -> None:
-        """Cut off who does not read, and forget what was kept long enough."""
+        """Cut off who does not read or may not any more, and forget what was kept long enough."""
         while True:
             await asyncio.sleep(min(1.0, self._outbox.seconds / 4))
             now = ambient.now()
             for listener in self._audience:
                 listener.check(now)
+                if listener.key_id and not self._good(listener.key_id):
+                    listener.cut(NOT_ALLOWED, "this key is no longer good")
             self._replay.sweep(now)
 
 

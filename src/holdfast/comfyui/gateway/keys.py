@@ -34,6 +34,8 @@ from holdfast.stores.jobs.tables import api_key
 from holdfast.text import printable
 
 REFRESH_SECONDS = 2.0
+NEWS_SECONDS = 0.5
+"""How old a reading must be before an unknown key makes for another."""
 STALE_SECONDS = 60.0
 MOST_KEYS = 10_000
 _ID = "abcdefghijklmnopqrstuvwxyz234567"
@@ -195,13 +197,16 @@ class KeyStore:
             self._keys = {row["id"]: _key(dict(row)) for row in rows}
             self._read_at = ambient.now()
 
-    def refresh_if_due(self) -> None:
+    def refresh_if_due(self, *, news: bool = False) -> None:
         """Read all keys anew if they are not fresh, and bear it if that fails for a while.
+
+        Args:
+            news: read them even if they are.
 
         Raises:
             KeysUnavailableError: it has failed for too long.
         """
-        if self.fresh:
+        if self.fresh and not news:
             return
         try:
             self.refresh()
@@ -226,6 +231,14 @@ class KeyStore:
         kept = _NOBODY if key is None else key.digest
         same = hmac.compare_digest(kept.encode(), digest_of(parsed).encode())
         return key if same and key is not None and key.good(ambient.wall()) else None
+
+    def may_be_new(self, text: Any) -> bool:
+        """Whether it may be a key that was made after the keys were read last.
+
+        No more than every `NEWS_SECONDS`, so that made-up keys cost no reading each.
+        """
+        parsed = parse_key(text)
+        return parsed is not None and parsed.id not in self._keys and self.age > NEWS_SECONDS
 
     def known(self, key_id: str) -> Key | None:
         """The key of this id, if it would open anything now; for sessions begun with it."""

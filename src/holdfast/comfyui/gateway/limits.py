@@ -278,7 +278,7 @@ class Shedding:
         """
         after = queued + jobs
         rank = (min(max(priority, -self.span), self.span) + self.span) / (2 * self.span)
-        room = self.most * (self.begins + (1 - self.begins) * rank)
+        room = max(1.0, self.most * (self.begins + (1 - self.begins) * rank))
         if after <= room:
             return None
         if jobs > self.most:

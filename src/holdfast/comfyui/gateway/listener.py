@@ -18,6 +18,8 @@ from holdfast.ports import ambient
 
 TOO_SLOW = 1008
 """How a socket is closed that does not read what it is sent."""
+NOT_ALLOWED = 1008
+"""How a socket is closed whose key opens nothing any more."""
 TOO_MUCH = 1013
 """How a socket is closed for which too much waits, or for which there is no room."""
 _HANDSHAKE_CHARACTERS = 64 * 1024
@@ -34,8 +36,12 @@ _CLOSING_SECONDS = 1.0
 class Listener:
     """A client's socket, once it is accepted."""
 
-    def __init__(self, socket: WebSocket, owner: Owner, limits: OutboxLimits) -> None:
+    def __init__(
+        self, socket: WebSocket, owner: Owner, limits: OutboxLimits, key_id: str = ""
+    ) -> None:
         self.owner = owner
+        self.key_id = key_id
+        """The key it was opened with; empty for none."""
         self.in_good_order = False
         """Whether the client said goodbye, so that it has what it was sent."""
         self._socket = socket

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from urllib.parse import unquote, urlencode
 
@@ -39,6 +40,10 @@ SHUN_SECONDS = 3.0
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+VIA = "x-holdfast-via"
+"""The header by which gateways know what they have passed on already."""
+_MOST_GATEWAYS = 5
 
 _HOP = frozenset(
     {
@@ -73,6 +78,7 @@ class Passage:
         self._desk = desk
         self._session: aiohttp.ClientSession | None = None
         self._shunned: dict[str, float] = {}
+        self._name = secrets.token_hex(8)
 
     async def start(self) -> None:
         """Open the pool of connections."""
@@ -98,7 +104,11 @@ class Passage:
         target = target_of(request)
         limit = self._desk.limits.upload_bytes
         refuse_oversized(request, limit)
-        headers = _asked(request)
+        via = list(_listed(request.headers.get(VIA, "")))
+        if self._name in via or len(via) >= _MOST_GATEWAYS:
+            words = "One of the gateway's servers is the gateway itself"
+            return unavailable(words, status=508)
+        headers = _asked(request) | {VIA: ", ".join([*via, self._name])}
         for server in self._order():
             body = None if reading else _body(request, limit)
             answer = await self._ask(server, request.method, target, headers, body)

@@ -161,7 +161,9 @@ class _Jobs:
             key=body.key,
             priority=priority,
         )
-        (job,) = await run_in_threadpool(lambda: self._store.accept([new]).result())
+        (job,) = await asyncio.wrap_future(self._store.accept([new]))
+        if self._intake is not None:
+            self._intake.landed(job.user)
         self._on_accepted(job)
         return job_shown(job)
 

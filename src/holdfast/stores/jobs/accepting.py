@@ -30,6 +30,10 @@ RECOUNT_SECONDS = 1.0
 _NEW_JOBS, _NEW_BODIES = sa.insert(tables.job), sa.insert(tables.job_body)
 
 
+class KeyReusedError(BadInputError):
+    """A key that was given to one request came with another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A job that was checked, as rows."""
@@ -38,6 +42,9 @@ class Prepared:
     payload: str
     chosen: bool = True
     """Whether the caller chose the id; one that was made here is in nobody's hands."""
+    submitted: str = ""
+    """What tells the request that brought it from others, as the gateway's payloads say. Rows of a
+    sweep have none: for them the key alone decides, so that a sweep may grow."""
 
 
 def prepare(new: NewJob) -> Prepared:
@@ -89,7 +96,12 @@ def prepare(new: NewJob) -> Prepared:
         "estimate": None,
         "summary": "",
     }
-    return Prepared(row, payload, bool(new.id))
+    return Prepared(row, payload, bool(new.id), _submitted(new.payload))
+
+
+def _submitted(payload: object) -> str:
+    found = payload.get("submitted") if isinstance(payload, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def check_priority(priority: object) -> None:
@@ -182,6 +194,7 @@ def accept(
     """Write jobs; those that are there already come back as they are.
 
     Raises:
+        KeyReusedError: a key was used for another request.
         BadInputError: an id belongs to another job.
         QueueFullError: there is no room; none of them is accepted.
     """
@@ -210,12 +223,20 @@ class _Known:
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
     ids: dict[str, tuple[str, str]] = field(default_factory=dict)
     """User and payload."""
+    requests: dict[str, str] = field(default_factory=dict)
+    """What tells the request of a job that was found by its key from others, by id."""
 
     def same(self, prepared: Prepared) -> str | None:
         """The id of a job that this one is already."""
         row = prepared.job
         if row["key"] and (row["user"], row["key"]) in self.keys:
-            return self.keys[row["user"], row["key"]]
+            found = self.keys[row["user"], row["key"]]
+            before = self.requests.get(found, "")
+            if before and prepared.submitted and before != prepared.submitted:
+                raise KeyReusedError(
+                    f"key {row['key']!r:.100} was used for another request; take another one"
+                )
+            return found
         held = self.ids.get(row["id"])
         if held is None:
             return None
@@ -228,6 +249,7 @@ class _Known:
         row = prepared.job
         if row["key"]:
             self.keys[row["user"], row["key"]] = row["id"]
+            self.requests[row["id"]] = prepared.submitted
         self.ids[row["id"]] = (row["user"], prepared.payload)
 
 
@@ -243,6 +265,16 @@ def _there(connection: Connection, prepared: Sequence[Prepared]) -> _Known:
             for row in connection.execute(wanted):
                 known.keys[user, row.key] = row.id
     body = tables.job_body.c
+    # Only where a request may differ: the rows of a sweep are not read for it.
+    asked = {
+        known.keys[at]
+        for each in prepared
+        if each.submitted and (at := (each.job["user"], each.job["key"])) in known.keys
+    }
+    for some in rows.chunks(sorted(asked)):
+        wanted_bodies = sa.select(body.job, body.payload).where(body.job.in_(some))
+        for job, payload in connection.execute(wanted_bodies):
+            known.requests[job] = _submitted(rows.read_json(payload))
     held = sa.select(_J.id, _J.user, body.payload).join(tables.job_body, body.job == _J.id)
     for some in rows.chunks([each.job["id"] for each in prepared if each.chosen]):
         for job, user, payload in connection.execute(held.where(_J.id.in_(some))):

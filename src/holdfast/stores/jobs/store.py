@@ -77,6 +77,7 @@ class JobStore:
         self._committer = Committer(self._engine, self._address)
         self._calendar = Calendar()
         self._calendar.doubtful(ambient.wall(), ambient.now(), lease_seconds)
+        self.max_queued = max_queued
         self._census = accepting.Census(max_queued, max_queued_per_user)
 
     @property
