@@ -10,7 +10,7 @@ from holdfast.apps import batch
 from holdfast.apps.batch import Wishes, accept
 from holdfast.apps.keeping import Kept, open_kept
 from holdfast.errors import BadInputError
-from holdfast.stores.jobs import JobState, JobStore
+from holdfast.stores.jobs import JobState, JobStore, accepting
 from tests.comfyui.graphs import node, painting, picture
 
 
@@ -93,15 +93,33 @@ def test_without_a_workflow_the_line_is_named(kept, tmp_path):
 def test_a_queue_that_is_full_takes_none_and_touches_no_earlier_job(
     tmp_path, workflow, monkeypatch, kept
 ):
-    monkeypatch.setattr(batch, "GROUP", 2)
+    monkeypatch.setattr(accepting, "AT_ONCE", 2)
     small = Kept(JobStore(tmp_path / "small.db", max_queued=5), kept.blobs, tmp_path)
     before = accept(small, Wishes([workflow], count=2, key="night"))
     with pytest.raises(BadInputError, match="nothing was accepted"):
         accept(small, Wishes([workflow], count=9, key="night"))
     states = {each.id: each.state for each in small.store.jobs()}
     assert [states.pop(each.id) for each in before.jobs] == [JobState.QUEUED] * 2
-    assert set(states.values()) <= {JobState.CANCELLED}
+    assert not states
+    assert len(accept(small, Wishes([workflow], count=3, key="other")).jobs) == 3
     small.store.close()
+
+
+def test_nothing_of_a_sweep_can_be_begun_before_all_of_it_is_accepted(
+    kept, workflow, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(accepting, "AT_ONCE", 2)
+    seen, plain = [], accepting.accept
+
+    def looking(*given):
+        made = plain(*given)
+        seen.append(len(kept.store.jobs()))  # what another process would find, were we killed now
+        return made
+
+    monkeypatch.setattr(accepting, "accept", looking)
+    assert len(accept(kept, Wishes([workflow], count=7)).jobs) == 7
+    assert seen == [0, 0, 0, 0]
+    assert len(kept.store.jobs()) == 7
 
 
 def test_a_sweep_that_has_grown_adds_only_what_is_new(kept, workflow, tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +17,8 @@ from holdfast.comfyui.durable.orders import suffix_of
 from holdfast.comfyui.sweeps import Row, read
 from holdfast.errors import BadInputError
 from holdfast.ports import ambient
-from holdfast.stores.jobs import NewJob, QueueFullError, StoredJob, StoreUnavailableError
+from holdfast.stores.jobs import NewJob, QueueFullError, StoredJob
 
-GROUP = 500
-"""Jobs that are accepted in one commit."""
 MOST = 100_000
 """Jobs of one order."""
 LOADED = 100
@@ -77,27 +73,14 @@ def accept(kept: Kept, wishes: Wishes) -> Batch:
         if number > MOST:
             raise BadInputError(f"more than {MOST:,} jobs: give them in several orders")
     jobs = _Placing(kept, wishes, order, now, contents).jobs()
-    accepted: list[StoredJob] = []
     try:
-        while group := list(itertools.islice(jobs, GROUP)):
-            accepted += kept.store.accept(group).result()
-    except (StoreUnavailableError, QueueFullError, BadInputError) as error:
-        _take_back(kept, accepted, order)
-        if isinstance(error, QueueFullError):
-            raise BadInputError(f"{error}; nothing was accepted") from None
-        raise
+        accepted = kept.store.accept_all(jobs).result()
+    except QueueFullError as error:
+        raise BadInputError(f"{error}; nothing was accepted") from None
     # With a key, jobs may be there already, and belong to the order they came with.
     orders = {job.order for job in accepted}
     known = orders.pop() if len(orders) == 1 else order
-    return Batch(known, tuple(accepted), mixed=bool(orders))
-
-
-def _take_back(kept: Kept, accepted: Sequence[StoredJob], order: str) -> None:
-    """Cancel what came with this order; what was there before is none of its business."""
-    asked = [kept.store.cancel(job.id) for job in accepted if job.order == order]
-    with contextlib.suppress(StoreUnavailableError):
-        for each in asked:
-            each.result()
+    return Batch(known, accepted, mixed=bool(orders))
 
 
 class _Placing:

@@ -69,7 +69,7 @@ class Key:
 
 KEYS = {
     "reader": Key("ada", ("dashboard",)),
-    "ada": Key("ada", ("dashboard", "cancel")),
+    "ada": Key("ada", ("dashboard", "run", "cancel")),
     "stranger": Key("eve", ("run",)),
 }
 

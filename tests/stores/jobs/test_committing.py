@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
-from holdfast.stores.jobs import JobStore
+from holdfast.stores.jobs import JobStore, tables
 
 
 @pytest.fixture
@@ -63,3 +65,23 @@ def test_writes_that_come_during_a_commit_share_the_next(counted):
     for each in (first, *rest):
         each.result(10)
     assert len(commits) == 2
+
+
+def test_who_only_reads_never_waits_for_who_writes(counted):
+    store, _commits = counted
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(on, _now):
+        on.execute(sa.insert(tables.setting), {"name": "x", "value": "1"})
+        begun.set()
+        assert go_on.wait(10)
+
+    written = store.write(slow)
+    assert begun.wait(10)
+    store.engine.dispose()  # so that reading takes a new connection
+    started = time.monotonic()
+    assert store.setting("x") is None
+    assert time.monotonic() - started < 2.0
+    go_on.set()
+    written.result(10)
+    assert store.setting("x") == 1

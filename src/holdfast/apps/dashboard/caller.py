@@ -19,7 +19,9 @@ class Scope(StrEnum):
     READ = "dashboard"
     """Open the dashboard, and see one's own jobs."""
     SUBMIT = "cancel"
-    """Cancel, retry and rank one's own jobs."""
+    """Cancel and rank one's own jobs."""
+    RUN = "run"
+    """Retry one's own jobs, which runs them."""
     ADMIN = "admin"
     """See and handle everybody's jobs, servers, breakers and levels."""
 

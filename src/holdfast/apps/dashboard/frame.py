@@ -171,7 +171,11 @@ def _theme(visit: Visit) -> None:
 
 
 def _rights(visit: Visit) -> None:
-    missing = [scope.value for scope in (Scope.SUBMIT, Scope.ADMIN) if not visit.visitor.can(scope)]
+    missing = [
+        scope.value
+        for scope in (Scope.SUBMIT, Scope.RUN, Scope.ADMIN)
+        if not visit.visitor.can(scope)
+    ]
     if missing:
         with box("p", "quiet rights"):
             sign("lock")

@@ -9,8 +9,14 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 
 from holdfast.apps.dashboard.caller import Audit, Renew, Visitor, visitor_of
+from holdfast.apps.dashboard.discretion import breakers_for, errors_for, servers_for
 from holdfast.apps.dashboard.routes import theme_of
-from holdfast.apps.dashboard.sources import DashboardSource
+from holdfast.apps.dashboard.sources import (
+    BreakerView,
+    DashboardSource,
+    ErrorsView,
+    ServerView,
+)
 
 log = logging.getLogger("holdfast.dashboard")
 
@@ -54,6 +60,18 @@ class Visit:
     def only(self) -> str | None:
         """The one user whose jobs may be seen; None for everybody's."""
         return self.visitor.only
+
+    async def servers(self) -> tuple[ServerView, ...]:
+        """The servers, as this visitor may know them."""
+        return servers_for(await self.source.servers(), self.only)
+
+    async def errors(self) -> ErrorsView:
+        """The errors, likewise."""
+        return errors_for(await self.source.errors(), self.only)
+
+    async def breakers(self) -> tuple[BreakerView, ...]:
+        """The breakers, likewise."""
+        return breakers_for(await self.source.breakers(), self.only)
 
     def to(self, path: str, **query: str | int | None) -> str:
         """The address of a page; what is empty in the query is left out."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,8 @@ from holdfast.stores.jobs.story import begin
 
 _J = tables.job.c
 OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
+AT_ONCE = 500
+"""Jobs of a great order that are in memory together."""
 PRIORITY = 1_000_000
 """The highest there is."""
 LAST_MOMENT = 1e15
@@ -214,6 +217,26 @@ def accept(
         for row in connection.execute(sa.select(*rows.COLUMNS).where(_J.id.in_(some))):
             listed[row.id] = rows.job_of(row)
     return tuple(listed[each] for each in ids)
+
+
+def accept_all(
+    connection: Connection, now: float, jobs: Iterable[NewJob], census: Census
+) -> tuple[StoredJob, ...]:
+    """As `accept`, for so many jobs that they are not held in memory together.
+
+    Raises:
+        Exception: as `accept` and `prepare`, and whatever ``jobs`` raises; the transaction is to be
+            taken back.
+    """
+    taken: list[StoredJob] = []
+    left = iter(jobs)
+    try:
+        while some := [prepare(each) for each in islice(left, AT_ONCE)]:
+            taken += accept(connection, now, some, census)
+    except BaseException:
+        census.forget()
+        raise
+    return tuple(taken)
 
 
 @dataclass(slots=True)

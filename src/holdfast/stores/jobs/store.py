@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -134,6 +134,14 @@ class JobStore:
     ) -> list[tuple[StoredJob, ...]]:
         jobs = iter(accepting.accept(on, now, list(chain(*several)), self._census))
         return [tuple(islice(jobs, len(each))) for each in several]
+
+    def accept_all(self, jobs: Iterable[NewJob]) -> Future[tuple[StoredJob, ...]]:
+        """As `accept`, for so many jobs that they are not held in memory together.
+
+        The writing thread reads ``jobs``, and whoever else writes waits meanwhile, about a second
+        for every three thousand; what ``jobs`` raises, the future raises.
+        """
+        return self.write(lambda on, now: accepting.accept_all(on, now, jobs, self._census))
 
     def put_upload(  # noqa: PLR0917 - a row's worth of values
         self, user: str, type_: str, subfolder: str, filename: str, sha256: str, size: int

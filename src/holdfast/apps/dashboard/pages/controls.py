@@ -32,7 +32,7 @@ def register(deck: Deck) -> None:
             queue.show(overview)
             frame.show(overview)
             levels.show(await source.level())
-            known = await source.breakers()
+            known = await visit.breakers()
             nothing.set_visibility(not known)
             breakers.show([(each.name, each) for each in known])
 

@@ -9,6 +9,7 @@ from nicegui.element import Element
 from starlette.requests import Request
 
 from holdfast.apps.dashboard.actions import action
+from holdfast.apps.dashboard.caller import Scope
 from holdfast.apps.dashboard.frame import Refresh, framed, live
 from holdfast.apps.dashboard.pages.job_rows import Picture
 from holdfast.apps.dashboard.phrases import ago, moment, plural
@@ -54,6 +55,7 @@ def register(deck: Deck) -> None:
                     "Retry all",
                     lambda: visit.source.retry_all(visit.only),
                     name="retry_all",
+                    scope=Scope.RUN,
                     target=lambda: "dead letters",
                     icon="replay",
                     confirm="Queue all dead letters again, up to a thousand at once?",
@@ -80,6 +82,7 @@ def _build(visit: Visit, row: JobRow, again: Refresh) -> tuple[Element, Callable
             "Retry",
             lambda: visit.source.retry(job_id, visit.only),
             name="retry",
+            scope=Scope.RUN,
             target=lambda: job_id,
             icon="replay",
             then=again,

@@ -38,7 +38,7 @@ def register(deck: Deck) -> None:
                 groups = Keyed(box("ul", "groups"), _build)
 
         async def refresh() -> None:
-            errors = await visit.source.errors()
+            errors = await visit.errors()
             total.show(f"{errors.total:,}", "since the start")
             rate.show(f"{errors.per_minute:.2g}", "over the last hour")
             tried = f"{errors.recovered:,} of {plural(errors.recoveries, 'error')}"

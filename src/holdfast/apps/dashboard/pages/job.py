@@ -135,6 +135,7 @@ class _JobPage:
                 "Retry",
                 lambda: source.retry(self._id, only),
                 name="retry",
+                scope=Scope.RUN,
                 target=lambda: self._id,
                 icon="replay",
                 then=self._again,

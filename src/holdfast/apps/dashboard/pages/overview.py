@@ -43,7 +43,7 @@ def register(deck: Deck) -> None:
         async def refresh() -> None:
             source = visit.source
             page = await source.jobs(visit.only, state="delivered", limit=RECENT)
-            errors, level = await source.errors(), await source.level()
+            errors, level = await visit.errors(), await source.level()
             overview = await source.overview(visit.only)
             tiles.show(overview, errors, level)
             series = overview.series
@@ -51,7 +51,7 @@ def register(deck: Deck) -> None:
             latency.show(charts.latency(series), charts.latency_words(series))
             nothing.set_visibility(not page.rows)
             recent.show([(row.id, row) for row in page.rows])
-            servers.show((await source.servers())[:12])
+            servers.show((await visit.servers())[:12])
             categories.show(
                 charts.errors_by_category(errors.categories),
                 charts.categories_words(errors.categories),

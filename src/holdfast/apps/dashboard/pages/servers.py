@@ -28,7 +28,7 @@ def register(deck: Deck) -> None:
         visit = visit_of(request, deck)
 
         async def refresh() -> None:
-            servers = await visit.source.servers()
+            servers = await visit.servers()
             nothing.set_visibility(not servers)
             cards.show([(server.name, server) for server in servers])
 
