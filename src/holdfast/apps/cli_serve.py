@@ -69,6 +69,12 @@ from holdfast.apps.cli_options import JOBS_PER_SERVER, SERVER
     help="Certificate for TLS, as PEM, with those that lead to its root.",
 )
 @click.option("--tls-key", default=None, type=click.Path(path_type=Path), help="Its key, as PEM.")
+@click.option(
+    "--tls-client-ca",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Certificates, as PEM, that clients' own must be signed by.",
+)
 @JOBS_PER_SERVER
 @click.option(
     "--max-queued",
@@ -113,6 +119,7 @@ def serve(
     proxies: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    tls_client_ca: Path | None,
     jobs_per_server: int,
     max_queued: int,
     max_sockets: int | None,
@@ -138,6 +145,7 @@ def serve(
                 proxies=proxies,
                 tls_cert=tls_cert,
                 tls_key=tls_key,
+                tls_client_ca=tls_client_ca,
                 jobs_per_server=jobs_per_server,
                 max_queued=max_queued,
                 max_sockets=max_sockets,

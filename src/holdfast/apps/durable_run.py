@@ -18,6 +18,7 @@ from holdfast.apps.exits import Exit
 from holdfast.apps.json_lines import error_line
 from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
 from holdfast.apps.morning import write_report
+from holdfast.apps.pauses import tell_of_pauses
 from holdfast.apps.screen import Screen, screen_for
 from holdfast.apps.servers import greet
 from holdfast.apps.spans import duration
@@ -201,12 +202,16 @@ async def _work_off(
             reached = any(each.problem is None for each in greetings)
             if reached:
                 worker = Worker(comfy, store, kept.blobs, name=_name(kept))
-                telling = asyncio.create_task(_tell_the_time(kept, screen, order))
+                telling = [
+                    asyncio.create_task(_tell_the_time(kept, screen, order)),
+                    asyncio.create_task(tell_of_pauses(store, screen.say)),
+                ]
                 try:
                     with screen.running():
                         await worker.run(until_empty=True, order=order)
                 finally:
-                    telling.cancel()
+                    for task in telling:
+                        task.cancel()
                     await worker.stop()
     counts = store.counts(order=order)
     left = counts[JobState.QUEUED] + counts[JobState.RUNNING]

@@ -124,8 +124,15 @@ def cancel(kept: Kept, ids: Sequence[str], order: str | None) -> Exit:
     ended = sum(each is not None and each.state is JobState.CANCELLED for each in states)
     asked = sum(each is not None and each.state is JobState.RUNNING for each in states)
     _say(f"{ended} cancelled" + (f", {asked} are being taken back" if asked else ""))
+    late = [job for job, each in zip(wanted, states, strict=True) if each is None or _over(each)]
+    for job in late:
+        _say(f"{job.name or job.id} has ended already: nothing was cancelled")
     kept.store.close()
-    return Exit.OK
+    return Exit.SOME_FAILED if late else Exit.OK
+
+
+def _over(job: StoredJob) -> bool:
+    return job.state.ended and job.state is not JobState.CANCELLED
 
 
 def retry(kept: Kept, ids: Sequence[str], order: str | None, *, everything: bool) -> Exit:
@@ -138,6 +145,8 @@ def retry(kept: Kept, ids: Sequence[str], order: str | None, *, everything: bool
     for job in wanted:
         again = kept.store.retry(job.id).result()
         done += again is not None and again.state is JobState.QUEUED
+        if again is not None and again.state is not JobState.QUEUED:
+            _say(f"{job.name or job.id} is {again.state}: only what has failed is queued again")
     _say(f"{done} queued again")
     kept.store.close()
     return Exit.OK if done == len(wanted) else Exit.SOME_FAILED

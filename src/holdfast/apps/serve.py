@@ -54,6 +54,7 @@ class Plan:
     proxies: tuple[str, ...]
     tls_cert: Path | None
     tls_key: Path | None
+    tls_client_ca: Path | None
     jobs_per_server: int
     max_queued: int
     max_sockets: int | None
@@ -247,7 +248,7 @@ def _tls(plan: Plan) -> dict[str, Any]:
     from holdfast.comfyui.gateway.tls import tls_options
 
     password = os.environ.get("HOLDFAST_TLS_PASSWORD") if plan.tls_cert is not None else None
-    options = tls_options(plan.tls_cert, plan.tls_key, password)
+    options = tls_options(plan.tls_cert, plan.tls_key, password, plan.tls_client_ca)
     return {} if options is None else options.uvicorn()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from holdfast.apps.exits import Exit
 from holdfast.apps.keeping import PATIENT_SECONDS, Kept
+from holdfast.apps.pauses import tell_of_pauses
 from holdfast.apps.stopping import Stopping
 from holdfast.comfyui import ComfyUI, events
 from holdfast.comfyui.durable import Worker
@@ -42,9 +43,11 @@ async def _work(kept: Kept, comfy: ComfyUI, *, until_empty: bool) -> Exit:
         async with comfy:
             name = f"{socket.gethostname()}-{os.getpid()}"
             worker = Worker(comfy, kept.store, kept.blobs, name=name)
+            pauses = asyncio.create_task(tell_of_pauses(kept.store, log.info))
             try:
                 await worker.run(until_empty=until_empty)
             finally:
+                pauses.cancel()
                 await worker.stop()
     failed = kept.store.counts()[JobState.FAILED]
     kept.store.close()

@@ -199,3 +199,16 @@ async def test_dead_letters_tell_what_went_wrong_and_go_when_they_are_retried(ho
         assert letter["attempts"] == 2
         assert (await ann.post(f"/jobs/{job}/retry")).status_code == 200
         assert (await ann.get("/dead-letters")).json() == []
+
+
+async def test_what_a_jobs_state_does_not_allow_is_refused_instead_of_done_without_effect(house):
+    delivered = ended(house, JobState.DELIVERED, {})
+    house.store.accept([NewJob({"graph": WORKFLOW}, user="ann")]).result()
+    (claim,) = house.store.claim("worker").result()
+    async with house.client("run", "cancel", "view") as ann:
+        assert (await ann.post(f"/jobs/{delivered}/cancel")).status_code == 409
+        assert (await ann.post(f"/jobs/{delivered}/retry")).status_code == 409
+        assert (await ann.post(f"/jobs/{claim.job.id}/cancel")).status_code == 200
+        said = await ann.post(f"/jobs/{claim.job.id}/retry")
+        assert said.status_code == 409
+        assert "running" in said.json()["detail"]

@@ -113,8 +113,9 @@ class _Jobs:
         app.post("/jobs", status_code=201, responses=COMMON)(self.submit)
         app.get("/jobs/{job_id}", responses=answers)(self.shown)
         app.get("/dead-letters", responses=COMMON)(self.dead_letters)
-        app.post("/jobs/{job_id}/cancel", responses=answers)(self.cancelled)
-        app.post("/jobs/{job_id}/retry", responses=answers)(self.retried)
+        ended = {409: {"description": "Its state does not allow that."}, **answers}
+        app.post("/jobs/{job_id}/cancel", responses=ended)(self.cancelled)
+        app.post("/jobs/{job_id}/retry", responses=ended)(self.retried)
         app.put("/jobs/{job_id}/priority", responses=answers)(self.moved)
 
     def listed(
@@ -206,7 +207,9 @@ class _Jobs:
     ) -> dict[str, Any]:
         """Ask for a job's end."""
         need(caller, "cancel")
-        own_job(self._store, job_id, caller)
+        job = own_job(self._store, job_id, caller)
+        if job.state.ended and job.state is not JobState.CANCELLED:
+            raise HTTPException(409, f"it has ended already: it is {job.state}")
         return self._changed(self._store.cancel(job_id).result())
 
     async def retried(
@@ -218,6 +221,10 @@ class _Jobs:
         if job.state in (JobState.FAILED, JobState.CANCELLED):
             top = caller.quotas.top_priority
             await self._let_in(caller, job.priority if top is None else min(job.priority, top))
+        else:
+            raise HTTPException(
+                409, f"it is {job.state}: only what failed or was cancelled is retried"
+            )
         return self._changed(await asyncio.wrap_future(self._store.retry(job_id)))
 
     async def _let_in(self, caller: Caller, priority: int) -> None:
