@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from holdfast.apps.dashboard.discretion import breakers_for, errors_for, servers_for
+from holdfast.apps.dashboard.discretion import breakers_for, errors_for, level_for, servers_for
 from holdfast.apps.dashboard.live_servers import Work, view_of
-from holdfast.apps.dashboard.sources import BreakerView, ErrorGroupView, ErrorsView
+from holdfast.apps.dashboard.sources import BreakerView, ErrorGroupView, ErrorsView, LevelView
 from holdfast.comfyui.status import ServerState, ServerStatus
 
 SECRET = "the secret picture of ann"
@@ -38,6 +38,7 @@ def test_nothing_of_anothers_is_in_what_a_user_is_shown():
         *servers_for([a_server()], "bob"),
         errors_for(some_errors(), "bob"),
         *breakers_for([a_breaker()], "bob"),
+        level_for(LevelView(changes=((0.0, "full to reduced", f"/home/ann/{SECRET}"),)), "bob"),
     ]
     told = json.dumps([asdict(each) for each in shown])
     assert "ann" not in told

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from holdfast.apps.dashboard.sources import BreakerView, ErrorsView, ServerView
+from holdfast.apps.dashboard.sources import BreakerView, ErrorsView, LevelView, ServerView
 
 HIDDEN = "what it says is shown to administrators"
 
@@ -38,6 +38,14 @@ def breakers_for(breakers: Iterable[BreakerView], only: str | None) -> tuple[Bre
     if only is None:
         return tuple(breakers)
     return tuple(replace(each, reason=_plain(each.reason)) for each in breakers)
+
+
+def level_for(level: LevelView, only: str | None) -> LevelView:
+    """The level of service, likewise: why it changed may be an error's own words."""
+    if only is None:
+        return level
+    changes = tuple((when, what, _plain(why)) for when, what, why in level.changes)
+    return replace(level, changes=changes)
 
 
 def _plain(text: str) -> str:

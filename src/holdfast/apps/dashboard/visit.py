@@ -9,12 +9,13 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 
 from holdfast.apps.dashboard.caller import Audit, Renew, Visitor, visitor_of
-from holdfast.apps.dashboard.discretion import breakers_for, errors_for, servers_for
+from holdfast.apps.dashboard.discretion import breakers_for, errors_for, level_for, servers_for
 from holdfast.apps.dashboard.routes import theme_of
 from holdfast.apps.dashboard.sources import (
     BreakerView,
     DashboardSource,
     ErrorsView,
+    LevelView,
     ServerView,
 )
 
@@ -72,6 +73,10 @@ class Visit:
     async def breakers(self) -> tuple[BreakerView, ...]:
         """The breakers, likewise."""
         return breakers_for(await self.source.breakers(), self.only)
+
+    async def level(self) -> LevelView:
+        """The level of service, likewise."""
+        return level_for(await self.source.level(), self.only)
 
     def to(self, path: str, **query: str | int | None) -> str:
         """The address of a page; what is empty in the query is left out."""

@@ -25,13 +25,13 @@ def register(deck: Deck) -> None:
     async def controls_page(request: Request) -> None:
         visit = visit_of(request, deck)
         source = visit.source
-        level = await source.level()
+        level = await visit.level()
 
         async def refresh() -> None:
             overview = await source.overview(visit.only)
             queue.show(overview)
             frame.show(overview)
-            levels.show(await source.level())
+            levels.show(await visit.level())
             known = await visit.breakers()
             nothing.set_visibility(not known)
             breakers.show([(each.name, each) for each in known])

@@ -117,12 +117,12 @@ class _JobPage:
         self._workflow.show(job.workflow)
 
     def _buttons(self, row: JobRow) -> None:
-        visit, source, only = self._visit, self._visit.source, self._visit.only
+        visit, source = self._visit, self._visit.source
         with box("div", "bar actions"):
             self._cancel = action(
                 visit,
                 "Cancel job",
-                lambda: source.cancel(self._id, only),
+                lambda: source.cancel(self._id, visit.only),
                 name="cancel",
                 target=lambda: self._id,
                 icon="block",
@@ -133,7 +133,7 @@ class _JobPage:
             self._retry = action(
                 visit,
                 "Retry",
-                lambda: source.retry(self._id, only),
+                lambda: source.retry(self._id, visit.only),
                 name="retry",
                 scope=Scope.RUN,
                 target=lambda: self._id,

@@ -43,7 +43,7 @@ def register(deck: Deck) -> None:
         async def refresh() -> None:
             source = visit.source
             page = await source.jobs(visit.only, state="delivered", limit=RECENT)
-            errors, level = await visit.errors(), await source.level()
+            errors, level = await visit.errors(), await visit.level()
             overview = await source.overview(visit.only)
             tiles.show(overview, errors, level)
             series = overview.series
