@@ -83,14 +83,23 @@ async def accept(gateway: str, count: int, at_once: int = 64) -> float:
 
         async def send() -> None:
             for _ in left:
-                async with session.post(f"{gateway}/prompt", json={"prompt": graph()}) as answer:
-                    assert answer.status == 200, await answer.text()  # noqa: S101
+                while not await _taken(session, gateway):
+                    pass
 
         began = time.perf_counter()
         await asyncio.gather(*(send() for _ in range(at_once)))
         rate = count / (time.perf_counter() - began)
         await session.put(f"{gateway}/holdfast/api/queue", json={"paused": False})
         return rate
+
+
+async def _taken(session: aiohttp.ClientSession, gateway: str) -> bool:
+    async with session.post(f"{gateway}/prompt", json={"prompt": graph()}) as answer:
+        if answer.status == 429:
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+            return False
+        assert answer.status == 200, await answer.text()  # noqa: S101
+        return True
 
 
 async def drained(gateway: str) -> None:
@@ -120,12 +129,14 @@ async def measure(direct: str, gateway: str, process: int, jobs: int) -> None:
     rate = await accept(gateway, min(jobs, 2_000))
     print(f"accepted durably, 64 clients at once: {rate:.0f} jobs a second")
     await drained(gateway)
-    done = min(jobs, 2_000) + 210
+    done = told = min(jobs, 2_000) + 210
     while True:
-        print(f"memory of the gateway after {done} jobs: {memory(process):.0f} MiB")
+        if done >= told:
+            print(f"memory of the gateway after {done} jobs: {memory(process):.0f} MiB", flush=True)
+            told = min(jobs, told + max(1_000, jobs // 10))
         if done >= jobs:
             return
-        more = min(jobs - done, max(1_000, jobs // 5))
+        more = min(jobs - done, 2_000)
         await accept(gateway, more)
         await drained(gateway)
         done += more

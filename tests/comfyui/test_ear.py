@@ -65,12 +65,17 @@ async def finished(ear: Ear, prompt_id: str) -> None:
                 return
 
 
-async def test_the_next_run_hears_on_the_same_socket_and_nothing_of_what_was_said_between(heard):
-    voices, spares = heard
+async def after_a_run(voices: Voices, spares: Spares) -> Ear:
     ear = await spares.take(previews=False)
     await ear.open("me")
     await voices.over("one")
     await finished(ear, "one")
+    return ear
+
+
+async def test_the_next_run_hears_on_the_same_socket_and_nothing_of_what_was_said_between(heard):
+    voices, spares = heard
+    ear = await after_a_run(voices, spares)
     assert ear.rest("one")
     spares.give_back(ear)
     await voices.say("status", status={"exec_info": {"queue_remaining": 3}})
@@ -87,10 +92,7 @@ async def test_the_next_run_hears_on_the_same_socket_and_nothing_of_what_was_sai
 
 async def test_an_ear_that_has_not_heard_its_runs_end_does_not_rest(heard):
     voices, spares = heard
-    ear = await spares.take(previews=False)
-    await ear.open("me")
-    await voices.over("one")
-    await finished(ear, "one")
+    ear = await after_a_run(voices, spares)
     await voices.say("execution_start", prompt_id="two")
     assert messages.Started("two") in await ear.listen(5)
     assert not ear.rest("one")
@@ -117,10 +119,7 @@ async def test_a_tap_hears_nothing_between_runs(heard):
 
 async def test_a_socket_that_closed_meanwhile_is_not_used_again(heard):
     voices, spares = heard
-    ear = await spares.take(previews=False)
-    await ear.open("me")
-    await voices.over("one")
-    await finished(ear, "one")
+    ear = await after_a_run(voices, spares)
     ear.rest("one")
     spares.give_back(ear)
     await voices.sockets[0].close()
@@ -136,10 +135,7 @@ async def test_a_socket_idle_for_long_or_without_previews_is_not_used_again(
     heard, monkeypatch, believed, previews
 ):
     voices, spares = heard
-    ear = await spares.take(previews=False)
-    await ear.open("me")
-    await voices.over("one")
-    await finished(ear, "one")
+    ear = await after_a_run(voices, spares)
     ear.rest("one")
     spares.give_back(ear)
     monkeypatch.setattr("holdfast.comfyui.ear.FRESH_SECONDS", believed)
@@ -149,10 +145,7 @@ async def test_a_socket_idle_for_long_or_without_previews_is_not_used_again(
 
 async def test_a_socket_that_closes_during_the_next_run_is_told(heard):
     voices, spares = heard
-    ear = await spares.take(previews=False)
-    await ear.open("me")
-    await voices.over("one")
-    await finished(ear, "one")
+    ear = await after_a_run(voices, spares)
     ear.rest("one")
     spares.give_back(ear)
     again = await spares.take(previews=False)

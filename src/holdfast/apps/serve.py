@@ -203,6 +203,7 @@ def _board(system: ErrorHandlingSystem, comfy: ComfyUI) -> Callable[[FastAPI, Ga
         from holdfast.apps.dashboard.live_servers import Ticker
         from holdfast.apps.dashboard.live_source import LiveSource
         from holdfast.comfyui.gateway.audit import Entry
+        from holdfast.comfyui.gateway.guard import Refusal
 
         ticker = Ticker()
         comfy.listen(ticker.hear)
@@ -226,7 +227,13 @@ def _board(system: ErrorHandlingSystem, comfy: ComfyUI) -> Callable[[FastAPI, Ga
                 return None
             return replace(caller, scopes=key.scopes, quotas=key.quotas)
 
-        mount(app, source, blobs=gateway.blobs, audit=note, renew=by_now)
+        async def admit(caller: Caller) -> None:
+            try:
+                await gateway.http.desk.intake.let_in(caller, 0)
+            except Refusal as refusal:
+                raise BadInputError(refusal.message) from None
+
+        mount(app, source, blobs=gateway.blobs, audit=note, renew=by_now, admit=admit)
 
     return extend
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.apps.dashboard.caller import Audit, Renew
+from holdfast.apps.dashboard.caller import Admit, Audit, Renew
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -33,6 +33,7 @@ def mount(
     title: str = "Holdfast",
     audit: Audit | None = None,
     renew: Renew | None = None,
+    admit: Admit | None = None,
 ) -> None:
     """Put the dashboard into an app, before all routes the app has; once in a process.
 
@@ -48,10 +49,11 @@ def mount(
         audit: told of every action that was asked for: user, action, target, whether it was done.
         renew: what a caller may by now, or None if nothing any more: asked before each answer and
             action, because a page may be open for days.
+        admit: asked before a caller's job is queued again, for quotas.
 
     Raises:
         RuntimeError: it is mounted already; NiceGUI can be in one app of a process only.
     """
     from holdfast.apps.dashboard.mounting import mount_once
 
-    mount_once(app, source, blobs=blobs, title=title, audit=audit, renew=renew)
+    mount_once(app, source, blobs=blobs, title=title, audit=audit, renew=renew, admit=admit)

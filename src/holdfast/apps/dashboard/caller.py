@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -41,6 +41,10 @@ class Caller(Protocol):
 
 Renew = Callable[[Any], "Caller | None"]
 """What a caller may now, some time after they were let through; None if nothing any more."""
+
+
+Admit = Callable[[Any], Awaitable[None]]
+"""Asked before a caller's job is queued again; raises `BadInputError` where a quota is used up."""
 
 
 @dataclass(frozen=True, slots=True)

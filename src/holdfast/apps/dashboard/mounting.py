@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from holdfast.apps.dashboard import PREFIX
-from holdfast.apps.dashboard.caller import Audit, Renew
+from holdfast.apps.dashboard.caller import Admit, Audit, Renew
 from holdfast.apps.dashboard.pages import (
     controls,
     dead_letters,
@@ -45,6 +45,7 @@ def mount_once(
     title: str,
     audit: Audit | None,
     renew: Renew | None,
+    admit: Admit | None,
 ) -> None:
     """As `holdfast.apps.dashboard.mount`.
 
@@ -53,7 +54,7 @@ def mount_once(
     """
     if core.app.config.has_run_config:
         raise RuntimeError("the dashboard is mounted already, and can be once in a process only")
-    deck = Deck(source, title, audit, renew)
+    deck = Deck(source, title, audit, renew, admit)
     for page in _PAGES:
         page.register(deck)
     ui.add_css(Path(__file__).with_name("look.css").read_text("utf-8"), shared=True)

@@ -8,8 +8,9 @@ from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
-from holdfast.apps.dashboard.caller import Audit, Renew, Visitor, visitor_of
+from holdfast.apps.dashboard.caller import Admit, Audit, Renew, Visitor, visitor_of
 from holdfast.apps.dashboard.discretion import breakers_for, errors_for, level_for, servers_for
+from holdfast.apps.dashboard.phrases import plural
 from holdfast.apps.dashboard.routes import theme_of
 from holdfast.apps.dashboard.sources import (
     BreakerView,
@@ -18,6 +19,7 @@ from holdfast.apps.dashboard.sources import (
     LevelView,
     ServerView,
 )
+from holdfast.errors import BadInputError
 
 log = logging.getLogger("holdfast.dashboard")
 
@@ -30,6 +32,7 @@ class Deck:
     title: str
     audit: Audit | None = None
     renew: Renew | None = None
+    admit: Admit | None = None
 
     def note(self, user: str, action: str, target: str, *, done: bool) -> None:
         """Tell the audit log; what it raises is logged and holds nothing up."""
@@ -77,6 +80,30 @@ class Visit:
     async def level(self) -> LevelView:
         """The level of service, likewise."""
         return level_for(await self.source.level(), self.only)
+
+    async def retry(self, job_id: str) -> str:
+        """Queue a job again, if the visitor may have another one in the queue.
+
+        Raises:
+            BadInputError: a quota is used up, or it is no job to be retried.
+        """
+        if self.deck.admit is not None and self.visitor.caller is not None:
+            await self.deck.admit(self.visitor.caller)
+        return await self.source.retry(job_id, self.only)
+
+    async def retry_all(self) -> str:
+        """Queue all dead letters again, as far as the visitor's quotas go."""
+        if self.only is None or self.deck.admit is None:
+            return await self.source.retry_all(self.only)
+        dead = (await self.source.jobs(self.only, state="failed", limit=100)).rows
+        done = 0
+        for row in reversed(dead):
+            try:
+                await self.retry(row.id)
+            except BadInputError as error:
+                return f"{plural(done, 'job is', 'jobs are')} queued again; then: {error}"
+            done += 1
+        return f"{plural(done, 'job is', 'jobs are')} queued again"
 
     def to(self, path: str, **query: str | int | None) -> str:
         """The address of a page; what is empty in the query is left out."""

@@ -53,7 +53,7 @@ def register(deck: Deck) -> None:
                 every = action(
                     visit,
                     "Retry all",
-                    lambda: visit.source.retry_all(visit.only),
+                    visit.retry_all,
                     name="retry_all",
                     scope=Scope.RUN,
                     target=lambda: "dead letters",
@@ -80,7 +80,7 @@ def _build(visit: Visit, row: JobRow, again: Refresh) -> tuple[Element, Callable
         action(
             visit,
             "Retry",
-            lambda: visit.source.retry(job_id, visit.only),
+            lambda: visit.retry(job_id),
             name="retry",
             scope=Scope.RUN,
             target=lambda: job_id,

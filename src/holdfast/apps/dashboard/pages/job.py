@@ -133,7 +133,7 @@ class _JobPage:
             self._retry = action(
                 visit,
                 "Retry",
-                lambda: source.retry(self._id, visit.only),
+                lambda: visit.retry(self._id),
                 name="retry",
                 scope=Scope.RUN,
                 target=lambda: self._id,
