@@ -77,7 +77,7 @@ async def test_the_next_run_hears_on_the_same_socket_and_nothing_of_what_was_sai
     voices, spares = heard
     ear = await after_a_run(voices, spares)
     assert ear.rest("one")
-    spares.give_back(ear)
+    await spares.give_back(ear)
     await voices.say("status", status={"exec_info": {"queue_remaining": 3}})
     await asyncio.sleep(0.05)
     again = await spares.take(previews=False)
@@ -121,7 +121,7 @@ async def test_a_socket_that_closed_meanwhile_is_not_used_again(heard):
     voices, spares = heard
     ear = await after_a_run(voices, spares)
     ear.rest("one")
-    spares.give_back(ear)
+    await spares.give_back(ear)
     await voices.sockets[0].close()
     await asyncio.sleep(0.1)
     assert not ear.is_open
@@ -137,7 +137,7 @@ async def test_a_socket_idle_for_long_or_without_previews_is_not_used_again(
     voices, spares = heard
     ear = await after_a_run(voices, spares)
     ear.rest("one")
-    spares.give_back(ear)
+    await spares.give_back(ear)
     monkeypatch.setattr("holdfast.comfyui.ear.FRESH_SECONDS", believed)
     assert await spares.take(previews=previews) is not ear
     assert not ear.is_open
@@ -147,10 +147,19 @@ async def test_a_socket_that_closes_during_the_next_run_is_told(heard):
     voices, spares = heard
     ear = await after_a_run(voices, spares)
     ear.rest("one")
-    spares.give_back(ear)
+    await spares.give_back(ear)
     again = await spares.take(previews=False)
     await voices.sockets[0].close()
     assert await again.listen(5) == [Closed()]
     await again.open("me")
     assert await again.listen(0.05) == []
     await again.close()
+
+
+async def test_an_ear_that_comes_back_after_all_was_closed_is_closed_too(heard):
+    voices, spares = heard
+    ear = await after_a_run(voices, spares)
+    assert ear.rest("one")
+    await spares.close()
+    await spares.give_back(ear)
+    assert not ear.is_open

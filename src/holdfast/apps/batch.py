@@ -19,8 +19,8 @@ from holdfast.errors import BadInputError
 from holdfast.ports import ambient
 from holdfast.stores.jobs import NewJob, QueueFullError, StoredJob
 
-MOST = 100_000
-"""Jobs of one order."""
+MOST = 50_000
+"""Jobs of one order: they are accepted in one transaction, and leases are to outlast it."""
 LOADED = 100
 """Workflows that are held in memory."""
 

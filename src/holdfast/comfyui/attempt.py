@@ -118,7 +118,7 @@ class AttemptRun:
             rests = ear.rest(self._ours.prompt_id)
         finally:
             if rests:
-                ears.give_back(ear)
+                await ears.give_back(ear)
             else:
                 await ear.close()
 

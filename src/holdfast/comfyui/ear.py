@@ -133,6 +133,7 @@ class Spares:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._ears: list[Ear] = []
+        self._closed = False
 
     async def take(self, *, previews: bool) -> Ear:
         """An ear that is open, or a new one that is not."""
@@ -143,11 +144,15 @@ class Spares:
             await ear.close()
         return Ear(self._server, previews=previews)
 
-    def give_back(self, ear: Ear) -> None:
+    async def give_back(self, ear: Ear) -> None:
         """Keep an ear that rests."""
-        self._ears.append(ear)
+        if self._closed:
+            await ear.close()
+        else:
+            self._ears.append(ear)
 
     async def close(self) -> None:
-        """Close them all."""
+        """Close them all, and those that come back later."""
+        self._closed = True
         while self._ears:
             await self._ears.pop().close()

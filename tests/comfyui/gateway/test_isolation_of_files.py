@@ -69,7 +69,14 @@ async def test_what_another_made_cannot_be_loaded_and_ones_own_can(tmp_path, ser
         }
         (file,) = await made(home, secret, ANN)
         name = f"{file.filename} [output]"
-        for stolen in (name, f"./{name}", name.replace(" ", ""), f"../output/{file.filename}"):
+        for stolen in (
+            name,
+            f"./{name}",
+            f"../output/{file.filename}",
+            *(f"{file.filename}{between}[output]" for between in ("", "/", "-", "\t", "\xa0", ".")),
+            f"{file.filename}/[temp]",
+            "no_suffix [output]",
+        ):
             said = await ask(home, loading(stolen), BOB)
             assert said.status_code == 400, stolen
             assert said.json()["error"]["type"] == REFUSED, stolen
@@ -130,6 +137,8 @@ async def test_an_upload_that_the_server_has_lost_is_sent_again(tmp_path, server
 def test_names_that_are_ours_or_lead_out_of_their_folder_are_known():
     assert is_ours("holdfast_0123456789abcdef.png")
     assert is_ours("sub/holdfast_0123456789abcdef [input]")
+    assert is_ours("holdfast_0123456789abcdef.png/[input]")
+    assert is_ours("HOLDFAST_0123456789ABCDEF.PNG")
     assert not is_ours("holdfast_of_mine.png")
     assert not is_ours("a picture of holdfast_0123456789abcdef, in oil")
     for name in ("/etc/passwd", "..\\x.png", "a/../../b.png", "C:/x.png", "\\\\host\\x"):

@@ -21,7 +21,7 @@ _LIKELY = frozenset({"image", "mask", "video", "audio", "file", "latent", "model
 """Inputs that name files on classes nobody knows yet."""
 
 
-_SENT = re.compile(r"(?s)(.*[/\\])?holdfast_[0-9a-f]{16}[^/\\]*")
+_SENT = re.compile(r"(?i)(^|[/\\])holdfast_[0-9a-f]{16}")
 """What we call on the servers what users have sent."""
 
 
@@ -97,7 +97,7 @@ def named(text: str, default: str = "input") -> Named | None:
 
 def is_ours(text: str) -> bool:
     """Whether this names a file on a server that some user has sent through us."""
-    return "holdfast_" in text and _SENT.fullmatch(text) is not None
+    return _SENT.search(text) is not None
 
 
 def unsafe(text: str) -> bool:
