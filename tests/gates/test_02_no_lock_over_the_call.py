@@ -30,7 +30,7 @@ def test_20_threads_of_a_tenth_of_a_second_take_a_tenth_of_a_second(path):
 
     in_threads(*[lambda: breaker.call(time.sleep, 0.1)] * CALLERS)
 
-    # Serial calls would take 2 seconds; on a machine that is busy with browsers, threads start late.
+    # Serial calls would take 2 seconds; on a busy machine threads start late.
     assert time.monotonic() - began < 1.6
 
 
