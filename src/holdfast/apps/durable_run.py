@@ -16,7 +16,7 @@ from holdfast.apps.account import Account
 from holdfast.apps.batch import Wishes, accept
 from holdfast.apps.exits import Exit
 from holdfast.apps.json_lines import error_line
-from holdfast.apps.keeping import PATIENT_SECONDS, Kept, open_kept
+from holdfast.apps.keeping import PATIENT_SECONDS, Kept, every_job, open_kept
 from holdfast.apps.morning import write_report
 from holdfast.apps.pauses import tell_of_pauses
 from holdfast.apps.screen import Screen, screen_for
@@ -270,14 +270,9 @@ def _unrun(kept: Kept, order: str | None, account: Account, since: float) -> dic
 def _copy_the_rest(kept: Kept, order: str | None) -> dict[str, str]:
     """Copy what was delivered and not copied; what could not be, and why."""
     uncopied: dict[str, str] = {}
-    before: int | None = None
-    while page := kept.store.jobs(
-        states=[JobState.DELIVERED], order=order, limit=1_000, before=before
-    ):
-        for job in page:
-            try:
-                export_job(kept.store, kept.blobs, job.id)
-            except BadInputError as error:
-                uncopied[job.name or job.id] = str(error)
-        before = page[-1].number
+    for job in every_job(kept.store, states=[JobState.DELIVERED], order=order):
+        try:
+            export_job(kept.store, kept.blobs, job.id)
+        except BadInputError as error:
+            uncopied[job.name or job.id] = str(error)
     return uncopied

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from holdfast.apps.batch import Wishes, accept
 from holdfast.apps.exits import Exit
-from holdfast.apps.keeping import Kept
+from holdfast.apps.keeping import Kept, every_job
 from holdfast.apps.morning import write_report
 from holdfast.apps.spans import duration
 from holdfast.comfyui.durable import export_job
@@ -27,8 +27,6 @@ from holdfast.stores.integrity import examine
 from holdfast.stores.jobs import JobState, StoredJob, StoreUnavailableError
 from holdfast.stores.tidying import Keep, tidy
 from holdfast.text import printable
-
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def _over(job: StoredJob) -> bool:
 def retry(kept: Kept, ids: Sequence[str], order: str | None, *, everything: bool) -> Exit:
     """Queue jobs once more."""
     if everything:
-        wanted = list(_all(kept, (JobState.FAILED,), None))
+        wanted = list(every_job(kept.store, states=(JobState.FAILED,)))
     else:
         wanted = _named(kept, ids, order, (JobState.FAILED,))
     done = 0
@@ -249,7 +247,7 @@ def _one(kept: Kept, text: str) -> StoredJob:
     found = kept.store.job(text)
     if found is not None:
         return found
-    near = [each for each in _all(kept, None, None, text) if _means(each, text)][:6]
+    near = [each for each in every_job(kept.store, search=text) if _means(each, text)][:6]
     if not near:
         raise BadInputError(f"there is no job {text!r:.100}; see: holdfast jobs list")
     if len(near) > 1:
@@ -268,24 +266,10 @@ def _named(
     if order is not None:
         if not kept.store.jobs(order=order, limit=1):
             raise BadInputError(f"there is no order {order!r:.100}; see: holdfast jobs list --json")
-        return list(_all(kept, states, order))
+        return list(every_job(kept.store, states=states, order=order))
     if not ids:
         raise BadInputError("no job is named; give ids, or an order with --order")
     return [_one(kept, each) for each in ids]
-
-
-def _all(
-    kept: Kept, states: Sequence[JobState] | None, order: str | None, search: str = ""
-) -> Iterator[StoredJob]:
-    before: int | None = None
-    while True:
-        page = kept.store.jobs(
-            states=states, order=order, search=search, limit=_PAGE, before=before
-        )
-        yield from page
-        if len(page) < _PAGE:
-            return
-        before = page[-1].number
 
 
 def _plain(job: StoredJob) -> dict[str, Any]:

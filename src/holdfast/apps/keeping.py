@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import BadInputError
 from holdfast.stores.blobs import BlobStore
-from holdfast.stores.jobs import JobStore, StoreUnavailableError
+from holdfast.stores.jobs import JobState, JobStore, StoredJob, StoreUnavailableError
 
 DATA = "holdfast-data"
+PAGE = 1_000
+"""Jobs that are read at a time."""
 PATIENT_SECONDS = 10.0**7
 """How long all servers may be away: jobs that are kept wait for them, and nothing is lost by it."""
 
@@ -52,3 +55,25 @@ def open_kept(data: Path, store: str | None, *, make: bool = True, **settings: A
         return Kept(JobStore(url, **settings), BlobStore(data / "files"), data)
     except StoreUnavailableError as error:
         raise BadInputError(str(error)) from None
+
+
+def every_job(
+    store: JobStore,
+    *,
+    states: Collection[JobState] | None = None,
+    order: str | None = None,
+    search: str = "",
+    newest_first: bool = True,
+) -> Iterator[StoredJob]:
+    """All jobs that `JobStore.jobs` would list, page by page, never in memory together."""
+    last: int | None = None
+    while page := store.jobs(
+        states=states,
+        order=order,
+        search=search,
+        limit=PAGE,
+        before=last,
+        newest_first=newest_first,
+    ):
+        yield from page
+        last = page[-1].number

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.apps.contact_sheet import Cell, draw_sheet, thumbnail
-from holdfast.apps.keeping import Kept
+from holdfast.apps.keeping import Kept, every_job
 from holdfast.apps.spans import duration
 from holdfast.stores.jobs import JobState, StoredJob
 from holdfast.telemetry.plots import safe
@@ -68,7 +68,7 @@ def write_report(kept: Kept, order: str | None, folder: Path) -> Path:
         OSError: they cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = list(islice(_all(kept, order), JOBS))
+    jobs = list(islice(every_job(kept.store, order=order, newest_first=False), JOBS))
     told = [_told(kept, job) for job in jobs]
     counts = {state.value: n for state, n in kept.store.counts(order=order).items()}
     left_out = max(0, sum(counts.values()) - len(jobs))
@@ -81,13 +81,6 @@ def write_report(kept: Kept, order: str | None, folder: Path) -> Path:
         name = "contact-sheet.png" if number == 1 else f"contact-sheet-{number}.png"
         draw_sheet(cells[start : start + SHEET], folder / name)
     return page
-
-
-def _all(kept: Kept, order: str | None) -> Iterator[StoredJob]:
-    after: int | None = None
-    while page := kept.store.jobs(order=order, limit=1_000, newest_first=False, before=after):
-        yield from page
-        after = page[-1].number
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -31,7 +31,7 @@ from holdfast.comfyui.replies import FileRef
 from holdfast.comfyui.result import OutputFile
 from holdfast.comfyui.server import AnswerError, Server
 from holdfast.errors import BadInputError, ErrorCategory
-from holdfast.stores.to_disk import sync_folder
+from holdfast.stores.to_disk import give_name, sync_folder
 
 MAX_FILE_BYTES = 8 * 2**30
 """A single output larger than this is refused."""
@@ -236,28 +236,12 @@ def _place(part: Path, folder: Path, name: str, suffix: str) -> Path:
     for number in range(1, 100_000):
         target = folder / (f"{name}{suffix}" if number == 1 else f"{name}-{number}{suffix}")
         try:
-            os.link(part, target)
+            give_name(part, target)
         except FileExistsError:
             continue
-        except OSError:
-            if not _claim(target):  # a file system without hard links
-                continue
-            try:
-                part.replace(target)
-            except OSError:
-                target.unlink(missing_ok=True)  # the name was only claimed
-                raise
         sync_folder(folder)
         return target
     raise FileExistsError(f"{folder / name}{suffix} and 99,999 variants of it exist")
-
-
-def _claim(target: Path) -> bool:
-    try:
-        target.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def _missing(server: str, ref: FileRef) -> OutputError:

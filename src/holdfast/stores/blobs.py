@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holdfast.errors import BadInputError
-from holdfast.stores.to_disk import sync_folder
+from holdfast.stores.to_disk import give_name, sync_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -135,7 +135,7 @@ class BlobStore:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
             try:
-                _give_name(part, target)
+                give_name(part, target)
             except FileExistsError:  # somebody was quicker
                 if _holds(target, sha256):
                     return False
@@ -205,25 +205,6 @@ def _holds(target: Path, sha256: str) -> bool:
     if target.is_file() and digest_of(target) == sha256:
         return True
     raise FileExistsError(str(target))
-
-
-def _give_name(part: Path, target: Path) -> None:
-    """Give a whole file its name, and take that from no other file.
-
-    Raises:
-        FileExistsError: another file has it.
-    """
-    try:
-        os.link(part, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        target.touch(exist_ok=False)
-        try:
-            part.replace(target)
-        except OSError:
-            target.unlink(missing_ok=True)  # the name was only claimed
-            raise
 
 
 def digest_of(path: Path) -> str:

@@ -18,3 +18,23 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def give_name(part: Path, target: Path) -> None:
+    """Give a whole file its name, and take that from no other file; ``part`` may stay or go.
+
+    Raises:
+        FileExistsError: another file has it.
+        OSError: it cannot be given.
+    """
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        target.touch(exist_ok=False)
+        try:
+            part.replace(target)
+        except OSError:
+            target.unlink(missing_ok=True)  # the name was only claimed
+            raise

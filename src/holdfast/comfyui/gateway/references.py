@@ -60,18 +60,25 @@ def references(
     return tuple(found)
 
 
-def _all(graph: Mapping[str, Any], catalogs: Sequence[Catalog]) -> Iterator[Reference]:
+def texts(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Every input that is a text: the node's id, the input's name, and what it says."""
     for node_id, node in graph.items():
         inputs = node.get("inputs")
         for name, value in inputs.items() if isinstance(inputs, dict) else ():
             if isinstance(value, dict):
                 value = value.get("__value__")  # noqa: PLW2901 - as a server reads it
-            if not isinstance(value, str) or not value or len(value) > LONGEST:
-                continue
-            if is_upload_input(node["class_type"], name, catalogs):
-                file = named(value)
-                if file is not None:
-                    yield Reference(node_id, name, file)
+            if isinstance(value, str):
+                yield node_id, name, value
+
+
+def _all(graph: Mapping[str, Any], catalogs: Sequence[Catalog]) -> Iterator[Reference]:
+    for node_id, name, value in texts(graph):
+        if not value or len(value) > LONGEST:
+            continue
+        if is_upload_input(graph[node_id]["class_type"], name, catalogs):
+            file = named(value)
+            if file is not None:
+                yield Reference(node_id, name, file)
 
 
 def is_upload_input(class_type: str, name: str, catalogs: Sequence[Catalog | None]) -> bool:

@@ -9,7 +9,7 @@ input folders, and nothing else. Custom nodes that read any path of a server's d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from holdfast.comfyui.durable.orders import suffix_of
@@ -20,6 +20,7 @@ from holdfast.comfyui.gateway.references import (
     is_ours,
     is_upload_input,
     references,
+    texts,
     unsafe,
 )
 from holdfast.comfyui.gateway.validation import Accepted, judge
@@ -47,11 +48,11 @@ class Screening:
         catalogs = self._desk.info.catalogs()
         named = references(graph, catalogs)
         known = await self._desk.ask(self._look_up, user, named) if named else {}
-        for node_id, name, value in _texts(graph):
+        for node_id, name, value in texts(graph):
             if (node_id, name) in known:
                 continue
-            loads = is_upload_input(graph[node_id]["class_type"], name, catalogs)
-            if loads and unsafe(value):
+            class_type = graph[node_id]["class_type"]
+            if unsafe(value) and is_upload_input(class_type, name, catalogs):
                 raise _not_yours(node_id, name, "leads out of its folder")
             if is_ours(value) or (user and value.endswith(_MADE)):
                 raise _not_yours(node_id, name, "is no file of yours")
@@ -117,16 +118,6 @@ def contents(known: Known, graph: Mapping[str, Any]) -> dict[str, dict[str, str]
         "files": {reference.key: digest for reference, digest in kept},
         "suffixes": {digest: suffix_of(reference.file.filename) for reference, digest in kept},
     }
-
-
-def _texts(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for node_id, node in graph.items():
-        inputs = node.get("inputs")
-        for name, value in inputs.items() if isinstance(inputs, dict) else ():
-            if isinstance(value, dict):
-                value = value.get("__value__")  # noqa: PLW2901 - as a server reads it
-            if isinstance(value, str):
-                yield node_id, name, value
 
 
 def _not_yours(node_id: str, name: str, why: str) -> Refusal:
