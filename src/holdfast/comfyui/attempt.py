@@ -271,7 +271,8 @@ class AttemptRun:
     async def _look(self, watch: Watch) -> None:
         asked = ambient.now()
         try:
-            queue, entry = await self._server.look(self._ours.prompt_id)
+            ended = watch.token if watch.end_heard else None
+            queue, entry = await self._server.look(self._ours.prompt_id, ended=ended)
         except RefusedError:
             watch.refused(ambient.now())
         except ServerCallError:

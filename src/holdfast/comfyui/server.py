@@ -140,8 +140,20 @@ class Server:
             raise self._not_comfyui("/history", answer.status, "JSON of another kind")
         return parse_history(answer.body, prompt_id)
 
-    async def look(self, prompt_id: str) -> tuple[Queue, HistoryEntry | None]:
-        """`/queue`, then `/history`: in this order a job cannot slip between the two."""
+    async def look(
+        self, prompt_id: str, *, ended: str | None = None
+    ) -> tuple[Queue, HistoryEntry | None]:
+        """`/queue`, then `/history`: in this order a job cannot slip between the two.
+
+        Args:
+            prompt_id: what to look for.
+            ended: the token of a submission that was heard to end: if the history has it, where it
+                stands in the queue is not asked, and the queue comes back empty.
+        """
+        if ended is not None:
+            entry = await self.history(prompt_id)
+            if entry is not None and entry.token in (None, ended):
+                return Queue((), ()), entry
         queue = await self.queue()
         return queue, await self.history(prompt_id)
 

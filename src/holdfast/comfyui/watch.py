@@ -175,6 +175,11 @@ class Watch:
                 f"the server has not answered for {now - self._look_failing_since:.0f} s",
             )
 
+    @property
+    def end_heard(self) -> bool:
+        """Whether the socket said that the job has ended: the history will have it."""
+        return self._ending_heard is not None
+
     # What is wanted ---------------------------------------------------------------------
 
     def wants(self, now: float) -> Want | None:

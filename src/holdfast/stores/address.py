@@ -155,8 +155,10 @@ def _begin(connection: Connection) -> None:
     """Take SQLite's write lock at once: a reader that turns writer late may not wait for it."""
     options = connection.get_execution_options()
     write, lasting = options.get(WRITE), options.get(LASTING)
-    if lasting is not None:  # within a transaction it could not be changed
+    if lasting is not None and connection.info.get(LASTING) is not lasting:
+        # Within a transaction it could not be changed.
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+        connection.info[LASTING] = lasting
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 

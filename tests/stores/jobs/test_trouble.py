@@ -21,6 +21,7 @@ from holdfast.stores.jobs import (
     Submitted,
     tables,
 )
+from holdfast.stores.jobs.opening import Writer
 from holdfast.testing import FakeClock
 
 
@@ -257,15 +258,13 @@ def test_a_file_that_is_removed_or_replaced_in_use_takes_no_more_jobs(path):
 
 
 def test_a_slow_disk_delays_and_loses_nothing(store, monkeypatch):
-    from holdfast.stores.jobs import committing
+    real = Writer.transaction
 
-    real = committing.writes
-
-    def slow(engine, **how):
+    def slow(writer):
         time.sleep(0.15)
-        return real(engine, **how)
+        return real(writer)
 
-    monkeypatch.setattr(committing, "writes", slow)
+    monkeypatch.setattr(Writer, "transaction", slow)
     asked = [store.accept([NewJob({"n": n})]) for n in range(300)]
     numbers = [future.result(30)[0].number for future in asked]
     assert numbers == list(range(1, 301))
@@ -313,19 +312,17 @@ def test_a_disk_that_becomes_read_only_refuses_and_can_still_be_read(path):
 
 
 def test_after_a_commit_whose_answer_was_lost_asking_again_is_safe(store, monkeypatch):
-    from holdfast.stores.jobs import committing
-
-    real = committing.writes
+    real = Writer.transaction
 
     @contextlib.contextmanager
-    def unheard(engine, **how):
-        with real(engine, **how) as connection:
+    def unheard(writer):
+        with real(writer) as connection:
             yield connection
         raise sa.exc.OperationalError("COMMIT", None, OSError("connection reset"))
 
     def lost(ask):
         with monkeypatch.context() as patch:
-            patch.setattr(committing, "writes", unheard)
+            patch.setattr(Writer, "transaction", unheard)
             with pytest.raises(StoreUnavailableError):
                 ask().result()
 

@@ -30,6 +30,7 @@ from holdfast.comfyui.durable.exporting import export_job
 from holdfast.comfyui.durable.in_hand import InHand, Progress, Stop, clear, until_it_works
 from holdfast.comfyui.durable.orders import Plan, plan_of
 from holdfast.comfyui.durable.relay import Relay
+from holdfast.comfyui.durable.taking import Taking
 from holdfast.comfyui.failures import ComfyUIError, NotComfyUIError, ServerUnreachableError
 from holdfast.comfyui.outputs import safe_name
 from holdfast.comfyui.result import OutputFile, RunResult
@@ -100,8 +101,7 @@ class Worker:
         self._runs: dict[str, InHand] = {}
         self._by_name: dict[str, str] = {}
         self._stir = asyncio.Event()
-        self._drained = False
-        """The last look found fewer jobs than there was room for."""
+        self._taking = Taking(store, name, self._room)
         self._asked = asyncio.Event()
         self._stopping = False
 
@@ -115,6 +115,19 @@ class Worker:
         self._stir.set()
         self._asked.set()
 
+    def expect(self) -> None:
+        """A job is being accepted: ask for it in the same breath, so that one commit does for both.
+
+        Call it right after the store was asked to accept it, and `expected` when it did.
+        """
+        if self._taking.ahead():
+            self._stir.set()
+
+    def expected(self) -> None:
+        """A job that `expect` spoke of was accepted: look for it, unless that was done."""
+        if self._taking.behind:
+            self._stir.set()
+
     async def run(self, *, until_empty: bool = False, order: str | None = None) -> None:
         """Work until `stop`, or until nothing is left to do.
 
@@ -123,18 +136,20 @@ class Worker:
             order: only the jobs of this batch.
         """
         unlisten = self._comfy.listen(self._heard)
+        self._taking.open(order)
         keeper = asyncio.create_task(self._keep_leases())
         try:
             while not self._stopping:
                 self._stir.clear()
-                took = await self._take_some(order)
-                self._drained = self._drained and not until_empty
+                took = await self._take_some()
+                self._taking.drained = self._taking.drained and not until_empty
                 idle = until_empty and not took and not self._runs
                 if idle and not await self._anything_left(order):
                     return
                 await self._rest()
         finally:
             keeper.cancel()
+            await self._taking.close()
             for run in self._runs.values():
                 run.call_off(Stop.LEAVE)
             tasks = [run.task for run in self._runs.values()]
@@ -157,18 +172,16 @@ class Worker:
 
     # Taking jobs ------------------------------------------------------------------------
 
-    async def _take_some(self, order: str | None) -> bool:
-        limit = self._concurrency or self._comfy.capacity + 1
-        free = limit - len(self._runs)
-        if free <= 0:
-            return False
+    def _room(self) -> int:
+        return (self._concurrency or self._comfy.capacity + 1) - len(self._runs)
+
+    async def _take_some(self) -> bool:
         try:
-            claims = await asyncio.wrap_future(self._store.claim(self._name, free, order=order))
+            claims = await self._taking.some()
         except StoreUnavailableError as error:
             log.warning("%s: %s", self._name, error)
             await asyncio.sleep(PAUSE_SECONDS)
             return False
-        self._drained = len(claims) < free
         # What was left on servers goes first, so that nothing else takes its place there.
         for claim in sorted(claims, key=lambda each: not each.submissions):
             self._begin(claim)
@@ -196,7 +209,7 @@ class Worker:
         self._runs.pop(run.claim.job.id, None)
         self._by_name.pop(run.label, None)
         self.progress.pop(run.claim.job.id, None)
-        if not self._drained or self._stopping:
+        if not self._taking.drained or self._stopping:
             self._stir.set()
         if not run.task.cancelled() and (error := run.task.exception()) is not None:
             log.error("%s: a bug in Holdfast", run.label, exc_info=error)

@@ -92,6 +92,7 @@ class Gateway:
             comfy,
             cache_folder=cache_folder,
             on_accepted=self._accepted,
+            on_coming=self._coming,
             on_change=self._changed,
         )
         self.worker: Worker | None = None
@@ -113,7 +114,7 @@ class Gateway:
             self.comfy,
             self.keys,
             self.audit,
-            on_accepted=self._threadsafe(self.http.desk.accepted),
+            on_accepted=self._threadsafe(self._came_by_rest),
             on_change=self._threadsafe(self._changed),
             intake=self.http.desk.intake,
             screening=Screening(self.http.desk),
@@ -244,8 +245,18 @@ class Gateway:
 
         return soon
 
+    def _coming(self) -> None:
+        if self.worker is not None:
+            self.worker.expect()
+
     def _accepted(self, job: StoredJob) -> None:
         self.hub.accepted(job)
+        self.hub.queue_changed(job.user)
+        if self.worker is not None:
+            self.worker.expected()
+
+    def _came_by_rest(self, job: StoredJob) -> None:
+        self.http.desk.accepted(job)
         if self.worker is not None:
             self.worker.nudge()
 

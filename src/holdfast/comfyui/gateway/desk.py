@@ -16,7 +16,7 @@ from holdfast.comfyui.gateway.limits import Shedding
 from holdfast.comfyui.gateway.object_info import ObjectInfo
 from holdfast.comfyui.server import Server
 from holdfast.stores.blobs import BlobStore
-from holdfast.stores.jobs.records import StoredJob
+from holdfast.stores.jobs.records import NewJob, StoredJob
 from holdfast.stores.jobs.store import JobStore
 
 T = TypeVar("T")
@@ -54,8 +54,10 @@ class Desk:
     fetches_models: bool = False
     """Whether a model that no server has may still be fetched."""
     on_accepted: Callable[[StoredJob], None] | None = None
+    on_coming: Callable[[], None] | None = None
+    """Called when a job is about to be accepted, while it is written."""
     on_change: Callable[[str], None] | None = None
-    """Called with the user whose queue has changed by a request."""
+    """Called with the user whose queue has changed otherwise by a request."""
 
     intake: Intake = field(init=False)
     """Who may have another job in the queue."""
@@ -80,6 +82,20 @@ class Desk:
         """Wait until something is on the disk."""
         return await asyncio.wrap_future(future)
 
+    async def taken(self, new: NewJob) -> StoredJob:
+        """Have a job accepted; it is on the disk then.
+
+        Raises:
+            BadInputError: its id belongs to another job.
+            QueueFullError: there is no room.
+            StoreUnavailableError: it cannot be written now.
+        """
+        future = self.store.accept([new])
+        if self.on_coming is not None:
+            self.on_coming()
+        (job,) = await self.written(future)
+        return job
+
     def accepted(self, job: StoredJob) -> None:
         """Tell who wants to know that a job was accepted."""
         self.intake.landed(job.user)
@@ -88,7 +104,6 @@ class Desk:
                 self.on_accepted(job)
             except Exception:
                 log.exception("a listener failed on an accepted job")
-        self.changed(job.user)
 
     def changed(self, user: str) -> None:
         """Tell who wants to know that somebody's queue has changed."""

@@ -66,7 +66,7 @@ class PromptRoutes:
         new = new_job(submission, payload, caller, key)
         await self._desk.intake.let_in(caller, new.priority)
         try:
-            (job,) = await self._desk.written(self._desk.store.accept([new]))
+            job = await self._desk.taken(new)
         except BadInputError:
             # Somebody was quicker with the same id.
             there = await self._there(caller, submission)

@@ -48,7 +48,8 @@ class HttpSide:
         fetches_models: whether models that no server has may still be fetched; if so, a prompt
             is not refused for one.
         on_accepted: called with each job that was accepted, when it is on the disk.
-        on_change: called with the user whose queue was changed by a request.
+        on_coming: called when a job is about to be accepted, while it is written.
+        on_change: called with the user whose queue was changed otherwise by a request.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class HttpSide:
         job_settings: Mapping[str, Any] | None = None,
         fetches_models: bool = False,
         on_accepted: Callable[[StoredJob], None] | None = None,
+        on_coming: Callable[[], None] | None = None,
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self.info = ObjectInfo(lambda: comfy.servers, cache_folder / "object_info")
@@ -73,8 +75,9 @@ class HttpSide:
             limits or Limits(),
             job_settings or {},
             fetches_models,
-            on_accepted,
-            on_change,
+            on_accepted=on_accepted,
+            on_coming=on_coming,
+            on_change=on_change,
         )
         self._passage = Passage(self.desk)
 

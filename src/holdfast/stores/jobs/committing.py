@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from holdfast.ports import ambient
 from holdfast.stores.address import Address
-from holdfast.stores.jobs.opening import TROUBLES, told, writes
+from holdfast.stores.jobs.opening import TROUBLES, Writer, told
 from holdfast.stores.jobs.records import StoreUnavailableError
 from holdfast.stores.trouble import Kind, kind_of
 
@@ -67,7 +67,7 @@ class Committer:
     """
 
     def __init__(self, engine: Engine, address: Address, *, max_waiting: int = 20_000) -> None:
-        self._engine = engine
+        self._writers = {lasting: Writer(engine, lasting=lasting) for lasting in (True, False)}
         self._shown = address.shown
         self._address = address
         self._file = address.identity()
@@ -188,10 +188,10 @@ class Committer:
         try:
             self._see_that_it_is_there()
             lasting = any(each.lasting for each in group)
-            with self._writing, writes(self._engine, lasting=lasting) as connection:
+            with self._writing, self._writers[lasting].transaction() as connection:
                 now = ambient.wall()
-                answers = list(self._answers(connection, now, group))
-        except TROUBLES as error:
+                answers = self._answers(connection, now, group)
+        except (*TROUBLES, UnicodeEncodeError, OverflowError) as error:
             self._all_failed(group, told(error, self._address))
             return
         except BaseException as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
@@ -211,9 +211,12 @@ class Committer:
                 "put it back, or restart to begin with what is there now"
             )
 
-    def _answers(
-        self, connection: Connection, now: float, group: list[_Asked]
-    ) -> Iterator[_Answer]:
+    def _answers(self, connection: Connection, now: float, group: list[_Asked]) -> list[_Answer]:
+        if len(group) == 1:  # if it fails, there is nothing else to keep: no savepoint is needed
+            return [(group[0], group[0].write(connection, now), None)]
+        return list(self._each(connection, now, group))
+
+    def _each(self, connection: Connection, now: float, group: list[_Asked]) -> Iterator[_Answer]:
         for together, some in groupby(group, key=lambda asked: asked.together):
             alike = list(some)
             done = None

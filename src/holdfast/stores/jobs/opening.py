@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from holdfast.errors import BadInputError
 from holdfast.stores import schema
-from holdfast.stores.address import LASTING, Address, writing
+from holdfast.stores.address import LASTING, WRITE, Address
 from holdfast.stores.jobs import tables
 from holdfast.stores.jobs.records import StoreUnavailableError
 from holdfast.stores.place import CHECKED_BYTES
@@ -73,20 +73,34 @@ def opened(address: Address) -> Engine:
 def writes(
     engine: Engine, *, lasting: bool = True
 ) -> contextlib.AbstractContextManager[Connection]:
-    """A transaction that writes. One at a time over all processes, so that order is one order.
+    """A transaction that writes; see `Writer`."""
+    return Writer(engine, lasting=lasting).transaction()
+
+
+class Writer:
+    """Transactions that write. One at a time over all processes, so that order is one order.
+
+    Made once for many of them: an engine with options is dear to make.
 
     Args:
         engine: the database.
         lasting: whether the commit waits for the disk. One that does not survives the death of
             every process, and may be lost when the power is, with what came after it.
     """
-    return _Writing(engine, lasting=lasting)
+
+    def __init__(self, engine: Engine, *, lasting: bool) -> None:
+        self._engine = engine.execution_options(**{WRITE: True, LASTING: lasting})
+        self._lasting = lasting
+
+    def transaction(self) -> contextlib.AbstractContextManager[Connection]:
+        """Committed at its end, rolled back on an error."""
+        return _Writing(self._engine, lasting=self._lasting)
 
 
 class _Writing:
     def __init__(self, engine: Engine, *, lasting: bool) -> None:
         self._lasting = lasting
-        self._inner = writing(engine.execution_options(**{LASTING: lasting}))
+        self._inner = engine.begin()
 
     def __enter__(self) -> Connection:
         connection = self._inner.__enter__()
