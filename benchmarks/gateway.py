@@ -1,7 +1,8 @@
 """What the gateway costs: time added per small job, jobs accepted a second, memory over many jobs.
 
 Run with ``python -m benchmarks.gateway [--jobs N]``: a stand-in server and a gateway as processes.
-Direct and through the gateway alternate, so that both meet the same machine.
+Direct, through a relay that keeps nothing, and through the gateway alternate, so that all meet the
+same machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,25 @@ def graph() -> dict[str, Any]:
     }
 
 
+def painting(seed: int) -> dict[str, Any]:
+    """A job that takes the stand-in a little while."""
+    model, text = {"ckpt_name": "sd15.safetensors"}, {"text": "a lighthouse", "clip": ["1", 1]}
+    size = {"width": 64, "height": 64, "batch_size": 1}
+    sampling = {
+        "model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0],
+        "seed": seed, "steps": 10, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal",
+        "denoise": 1.0,
+    }  # fmt: skip
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": model},
+        "2": {"class_type": "CLIPTextEncode", "inputs": text},
+        "3": {"class_type": "EmptyLatentImage", "inputs": size},
+        "4": {"class_type": "KSampler", "inputs": sampling},
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "PreviewImage", "inputs": {"images": ["5", 0]}},
+    }
+
+
 async def one_job(session: aiohttp.ClientSession, socket: Any, url: str, client: str) -> float:
     """Seconds from the submission to the event that ends the run."""
     began = time.perf_counter()
@@ -56,9 +77,9 @@ async def one_job(session: aiohttp.ClientSession, socket: Any, url: str, client:
     return time.perf_counter() - began
 
 
-async def latency(direct: str, gateway: str, count: int) -> tuple[float, float]:
-    """Median seconds of a small job: direct, and through the gateway."""
-    taken: dict[str, list[float]] = {direct: [], gateway: []}
+async def latency(urls: Sequence[str], count: int) -> list[float]:
+    """Median seconds of a small job, by way."""
+    taken: dict[str, list[float]] = {url: [] for url in urls}
     async with aiohttp.ClientSession() as session:
         clients = {url: uuid.uuid4().hex for url in taken}
         sockets = {
@@ -71,7 +92,30 @@ async def latency(direct: str, gateway: str, count: int) -> tuple[float, float]:
                     seconds.append(took)
         for socket in sockets.values():
             await socket.close()
-    return statistics.median(taken[direct]), statistics.median(taken[gateway])
+    return [statistics.median(seconds) for seconds in taken.values()]
+
+
+async def queued(url: str, count: int) -> float:
+    """Seconds a job when many wait: what counts overnight."""
+    client = uuid.uuid4().hex
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{url}/ws?clientId={client}") as socket,
+    ):
+        began = time.perf_counter()
+        left = set()
+        for _ in range(count):
+            body = {"prompt": painting(next(_NUMBERS)), "client_id": client}
+            async with session.post(f"{url}/prompt", json=body) as answer:
+                left.add((await answer.json())["prompt_id"])
+        async for frame in socket:
+            told = json.loads(frame.data) if frame.type is aiohttp.WSMsgType.TEXT else {}
+            data = told.get("data") or {}
+            if told.get("type") == "executing" and data.get("node") is None:
+                left.discard(data.get("prompt_id"))
+            if not left:
+                break
+        return (time.perf_counter() - began) / count
 
 
 async def accept(gateway: str, count: int, at_once: int = 64) -> float:
@@ -112,6 +156,16 @@ async def drained(gateway: str) -> None:
             await asyncio.sleep(0.5)
 
 
+def clear(shown: Path) -> None:
+    """Remove what a server showed.
+
+    It looks through all files of a folder before it makes another, and cleans up only when it
+    starts: after many jobs that would be all that is measured.
+    """
+    for each in shown.iterdir():
+        each.unlink()
+
+
 def memory(process: int) -> float:
     """MiB that a process has in memory."""
     text = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
@@ -119,23 +173,32 @@ def memory(process: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def measure(direct: str, gateway: str, process: int, jobs: int) -> None:
-    """Print it all."""
-    plain, through = await latency(direct, gateway, 200)
+async def measure(
+    direct: str, relay: str, gateway: str, *, process: int, jobs: int, shown: Path
+) -> None:
+    """Print it all; ``shown`` is where the server keeps what it showed."""
+    plain, relayed, through = await latency((direct, relay, gateway), 200)
     print(
-        f"small job, median of 200: direct {plain * 1e3:.1f} ms, through the gateway "
-        f"{through * 1e3:.1f} ms: {(through - plain) * 1e3:.1f} ms more"
+        f"small job, median of 200: direct {plain * 1e3:.1f} ms, through a relay that keeps "
+        f"nothing {(relayed - plain) * 1e3:.1f} ms more, through the gateway "
+        f"{(through - plain) * 1e3:.1f} ms more"
+    )
+    plain, through = await queued(direct, 50), await queued(gateway, 50)
+    print(
+        f"50 jobs of {plain * 1e3:.0f} ms in a queue, a job: through the gateway "
+        f"{(through - plain) * 1e3:.1f} ms more"
     )
     rate = await accept(gateway, min(jobs, 2_000))
     print(f"accepted durably, 64 clients at once: {rate:.0f} jobs a second")
     await drained(gateway)
-    done = told = min(jobs, 2_000) + 210
+    done = told = min(jobs, 2_000) + 260
     while True:
         if done >= told:
             print(f"memory of the gateway after {done} jobs: {memory(process):.0f} MiB", flush=True)
             told = min(jobs, told + max(1_000, jobs // 10))
         if done >= jobs:
             return
+        clear(shown)
         more = min(jobs - done, 2_000)
         await accept(gateway, more)
         await drained(gateway)
@@ -146,18 +209,22 @@ def main() -> None:
     """Start both, measure, and stop them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("--jobs", type=int, default=4_000)
-    jobs = parser.parse_args().jobs
-    behind, before = free_port(), free_port()
+    parser.add_argument("--jobs-per-server", type=int, default=1)
+    given = parser.parse_args()
+    behind, between, before = free_port(), free_port(), free_port()
+    direct, relay, gateway = (f"http://127.0.0.1:{port}" for port in (behind, between, before))
     with tempfile.TemporaryDirectory() as folder:
         commands = (
-            f"standin --port {behind} --folder {folder}/server --step-seconds 0.001".split(),
-            f"serve --server http://127.0.0.1:{behind} --port {before} --no-keys --no-dashboard "
-            f"--data {folder}/data".split(),
+            f"holdfast.apps standin --port {behind} --folder {folder}/server "
+            "--step-seconds 0.02".split(),
+            f"benchmarks.bare_relay {between} {direct}".split(),
+            f"holdfast.apps serve --server {direct} --port {before} --no-keys --no-dashboard "
+            f"--jobs-per-server {given.jobs_per_server} --data {folder}/data".split(),
         )
         log = Path(folder, "log").open("wb")  # noqa: SIM115 - open for as long as they run
         processes = [
             subprocess.Popen(  # noqa: S603 - our own program, no shell
-                [sys.executable, "-m", "holdfast.apps", *each],
+                [sys.executable, "-m", *each],
                 stdout=log,
                 stderr=log,
                 env={**os.environ},
@@ -165,10 +232,18 @@ def main() -> None:
             for each in commands
         ]
         try:
-            for port in (behind, before):
+            for port in (behind, between, before):
                 wait_for(port)
-            direct, gateway = f"http://127.0.0.1:{behind}", f"http://127.0.0.1:{before}"
-            asyncio.run(measure(direct, gateway, processes[1].pid, jobs))
+            asyncio.run(
+                measure(
+                    direct,
+                    relay,
+                    gateway,
+                    process=processes[2].pid,
+                    jobs=given.jobs,
+                    shown=Path(folder, "server", "temp"),
+                )
+            )
         finally:
             for each in processes:
                 each.kill()
