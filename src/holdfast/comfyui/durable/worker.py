@@ -27,11 +27,17 @@ from holdfast.comfyui import events
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.durable import account
 from holdfast.comfyui.durable.exporting import export_job
-from holdfast.comfyui.durable.in_hand import InHand, Progress, Stop, clear, until_it_works
+from holdfast.comfyui.durable.in_hand import (
+    InHand,
+    Progress,
+    Stop,
+    clear,
+    folder_of,
+    until_it_works,
+)
 from holdfast.comfyui.durable.orders import Plan, plan_of
 from holdfast.comfyui.durable.relay import Relay
 from holdfast.comfyui.failures import ComfyUIError, NotComfyUIError, ServerUnreachableError
-from holdfast.comfyui.outputs import safe_name
 from holdfast.comfyui.result import OutputFile, RunResult
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
@@ -253,7 +259,7 @@ class Worker:
             self._relay.began(claim.job)
         if claim.job.cancel:
             run.why = Stop.CANCEL
-        folder = self._blobs.staging() / f"{safe_name(claim.job.id, 60)}-{claim.fence}"
+        folder = folder_of(self._blobs.staging(), claim)
         try:
             await self._to_its_end(run, folder)
         except LeaseLostError as error:
