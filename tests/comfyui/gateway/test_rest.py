@@ -228,3 +228,16 @@ async def test_halves_of_characters_that_a_server_sent_hide_no_job(house):
     assert (shown.status_code, letters.status_code) == (200, 200)
     assert shown.json()["outcome"]["outputs"] == {"1": {"text": ["?"]}}
     assert letters.json()[0]["failure"]["message"] == "?"
+
+
+async def test_a_key_that_came_with_another_workflow_is_refused_and_not_answered_with_that_job(
+    house,
+):
+    other = {"1": {"class_type": "SaveImage", "inputs": {"filename_prefix": "other"}}}
+    async with house.client("run") as ann:
+        first = await ann.post("/jobs", json={"workflow": WORKFLOW, "key": "k"})
+        again = await ann.post("/jobs", json={"workflow": WORKFLOW, "key": "k"})
+        changed = await ann.post("/jobs", json={"workflow": other, "key": "k"})
+    assert (first.status_code, again.status_code, changed.status_code) == (201, 201, 400)
+    assert again.json()["id"] == first.json()["id"]
+    assert "key" in changed.json()["detail"]
