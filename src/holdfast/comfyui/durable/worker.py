@@ -141,7 +141,8 @@ class Worker:
                 await self._rest()
         finally:
             keeper.cancel()
-            for run in self._runs.values():
+            await asyncio.sleep(0)  # a task called off before it has begun gives nothing back
+            for run in list(self._runs.values()):
                 run.call_off(Stop.LEAVE)
             tasks = [run.task for run in self._runs.values()]
             await asyncio.gather(keeper, *tasks, return_exceptions=True)
