@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+import sqlalchemy as sa
 
 from holdfast.stores.jobs import FILE_KEY, JobState, JobStore, NewFile, NewJob
+from holdfast.stores.jobs.opening import writes
 
 PICTURE = NewFile("9", "picture.png", "0" * 64, 5, "image/png")
 
@@ -37,3 +39,14 @@ def test_a_job_is_delivered_whatever_its_nodes_showed(tmp_path, said, kept):
         assert store.outcome("job") == final
     finally:
         store.close()
+
+
+def test_whoever_waited_for_the_lock_sees_what_was_written_whatever_the_default(
+    postgres, open_store
+):
+    url = postgres.database()
+    more = "options=-c%20default_transaction_isolation%3Dserializable"
+    odd = f"{url}{'&' if '?' in url else '?'}{more}"
+    with writes(open_store(odd).engine) as connection:
+        level = connection.execute(sa.text("SHOW transaction_isolation")).scalar()
+    assert level == "read committed"
