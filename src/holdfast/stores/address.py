@@ -47,6 +47,9 @@ class Address:
                 pool_size=2,
                 max_overflow=8,
                 pool_pre_ping=True,
+                # Whoever waits for a lock must then see what its holder wrote, whatever the
+                # database has as its default.
+                isolation_level="READ COMMITTED",
                 pool_timeout=_BUSY_SECONDS,
                 hide_parameters=True,
                 connect_args={"connect_timeout": _CONNECT_SECONDS},

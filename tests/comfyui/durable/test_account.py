@@ -82,3 +82,12 @@ def test_the_story_tells_of_attempts_and_what_was_done_about_them():
     assert kind == "failed_attempt"
     assert (data["kind"], data["recovery"]) == ("server_died", "another server")
     assert account.line_of(events.JobStarted("job")) is None
+
+
+def test_a_name_whose_end_no_database_keeps_is_made_one_that_it_does():
+    for end in ("\ud800", "x" * 5_000, "p\nng"):
+        _outcome, files, _words = account.delivered(result(file(f"a.{end}")))
+        name = files[0].filename
+        assert len(name) <= 161
+        assert name.isprintable()
+        assert name.encode()

@@ -210,3 +210,20 @@ async def test_who_watches_hears_of_beginning_frames_and_end(store, blobs):
     assert heard[0] == "began"
     assert "frame" in heard
     assert heard[-1] == "ended pic_00001_.png"
+
+
+async def test_jobs_that_come_as_a_worker_stops_are_given_back_at_once(store, blobs, monkeypatch):
+    (job,) = put(store, new_job(painting()))
+    claim, stops = store.claim, []
+    async with ComfyUI("http://127.0.0.1:1", reach_seconds=60.0) as comfy:
+        worker = Worker(comfy, store, blobs, name="test")
+
+        def stopped_meanwhile(*args, **fields):
+            stops.append(asyncio.create_task(worker.stop()))
+            return claim(*args, **fields)
+
+        monkeypatch.setattr(store, "claim", stopped_meanwhile)
+        await worker.run()
+        await asyncio.gather(*stops)
+    found = store.job(job)
+    assert (found.state, found.tries) == (JobState.QUEUED, 0)

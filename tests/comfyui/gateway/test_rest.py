@@ -212,3 +212,32 @@ async def test_what_a_jobs_state_does_not_allow_is_refused_instead_of_done_witho
         said = await ann.post(f"/jobs/{claim.job.id}/retry")
         assert said.status_code == 409
         assert "running" in said.json()["detail"]
+
+
+async def test_halves_of_characters_that_a_server_sent_hide_no_job(house):
+    house.store.accept([NewJob({}, id=each, user="ann") for each in "jk"]).result()
+    claims = {each.job.id: each.fence for each in house.store.claim("worker", 2).result()}
+    told = {"status": "delivered", "outputs": {"1": {"text": ["\ud800"]}}}
+    house.store.settle("j", claims["j"], JobState.DELIVERED, told).result()
+    lost = {"status": "failed", "failure": {"message": "\ud800"}}
+    house.store.settle("k", claims["k"], JobState.FAILED, lost).result()
+    house.store.record("j", "failed_attempt", {"message": "\udfff"}).result()
+    async with house.client("view") as ann:
+        shown = await ann.get("/jobs/j")
+        letters = await ann.get("/dead-letters")
+    assert (shown.status_code, letters.status_code) == (200, 200)
+    assert shown.json()["outcome"]["outputs"] == {"1": {"text": ["?"]}}
+    assert letters.json()[0]["failure"]["message"] == "?"
+
+
+async def test_a_key_that_came_with_another_workflow_is_refused_and_not_answered_with_that_job(
+    house,
+):
+    other = {"1": {"class_type": "SaveImage", "inputs": {"filename_prefix": "other"}}}
+    async with house.client("run") as ann:
+        first = await ann.post("/jobs", json={"workflow": WORKFLOW, "key": "k"})
+        again = await ann.post("/jobs", json={"workflow": WORKFLOW, "key": "k"})
+        changed = await ann.post("/jobs", json={"workflow": other, "key": "k"})
+    assert (first.status_code, again.status_code, changed.status_code) == (201, 201, 400)
+    assert again.json()["id"] == first.json()["id"]
+    assert "key" in changed.json()["detail"]

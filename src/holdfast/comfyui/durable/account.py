@@ -108,11 +108,13 @@ def _plain_name(server_name: str, own: str) -> str:
         or stem.startswith(".")
     ):
         return own
-    return f"{safe_name(stem, 150)}.{safe_name(suffix, 10)}" if not _is_plain(stem) else server_name
+    if _is_plain(stem) and _is_plain(suffix, 10):
+        return server_name
+    return f"{safe_name(stem, 150)}.{safe_name(suffix, 10)}"
 
 
-def _is_plain(stem: str) -> bool:
-    return stem.isprintable() and len(stem) <= 150
+def _is_plain(part: str, most: int = 150) -> bool:
+    return part.isprintable() and len(part) <= most
 
 
 def _inside(subfolder: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import shutil
 from collections.abc import Awaitable, Callable
@@ -101,6 +102,15 @@ async def until_it_works(
             log.warning("%s: how it ended cannot be written yet: %s", label, error)
             await asyncio.sleep(pause)
             pause = min(5.0, pause * 2)
+
+
+def folder_of(staging: Path, claim: Claim) -> Path:
+    """Where a claim's files lie until they are adopted.
+
+    Ids are chosen by clients, and one may begin with another, or differ in its case alone. So it
+    is their hash: no job works in another's folder, or clears it away.
+    """
+    return staging / f"{hashlib.sha256(claim.job.id.encode()).hexdigest()[:32]}-{claim.fence}"
 
 
 def clear(folder: Path) -> None:

@@ -27,12 +27,18 @@ from holdfast.comfyui import events
 from holdfast.comfyui.client import ComfyUI
 from holdfast.comfyui.durable import account
 from holdfast.comfyui.durable.exporting import export_job
-from holdfast.comfyui.durable.in_hand import InHand, Progress, Stop, clear, until_it_works
+from holdfast.comfyui.durable.in_hand import (
+    InHand,
+    Progress,
+    Stop,
+    clear,
+    folder_of,
+    until_it_works,
+)
 from holdfast.comfyui.durable.orders import Plan, plan_of
 from holdfast.comfyui.durable.relay import Relay
 from holdfast.comfyui.durable.taking import Taking
 from holdfast.comfyui.failures import ComfyUIError, NotComfyUIError, ServerUnreachableError
-from holdfast.comfyui.outputs import safe_name
 from holdfast.comfyui.result import OutputFile, RunResult
 from holdfast.comfyui.workflow import Workflow
 from holdfast.errors import BadInputError
@@ -150,7 +156,8 @@ class Worker:
         finally:
             keeper.cancel()
             await self._taking.close()
-            for run in self._runs.values():
+            await asyncio.sleep(0)  # a task called off before it has begun gives nothing back
+            for run in list(self._runs.values()):
                 run.call_off(Stop.LEAVE)
             tasks = [run.task for run in self._runs.values()]
             await asyncio.gather(keeper, *tasks, return_exceptions=True)
@@ -266,7 +273,7 @@ class Worker:
             self._relay.began(claim.job)
         if claim.job.cancel:
             run.why = Stop.CANCEL
-        folder = self._blobs.staging() / f"{safe_name(claim.job.id, 60)}-{claim.fence}"
+        folder = folder_of(self._blobs.staging(), claim)
         try:
             await self._to_its_end(run, folder)
         except LeaseLostError as error:

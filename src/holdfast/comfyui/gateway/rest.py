@@ -6,8 +6,10 @@ Mounted at ``/holdfast/api``, with an OpenAPI document at ``/holdfast/api/openap
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import sqlalchemy.exc
@@ -162,6 +164,8 @@ class _Jobs:
             key=body.key,
             priority=priority,
         )
+        # By this the store tells a request that comes again from another with the same key.
+        new = replace(new, payload={**new.payload, "submitted": _digest(body)})
         (job,) = await asyncio.wrap_future(self._store.accept([new]))
         if self._intake is not None:
             self._intake.landed(job.user)
@@ -334,6 +338,11 @@ class _Administration:
         texts = [None if each is None else each.replace("\0", "") for each in (user, before)]
         found = self._audit.read(user=texts[0], before=texts[1], limit=limit)
         return [asdict(each) for each in found]
+
+
+def _digest(body: Submission) -> str:
+    said = json.dumps([body.workflow, body.name, body.strict], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _wrong(node_errors: Mapping[str, Any]) -> str:

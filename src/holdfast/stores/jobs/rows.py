@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -132,6 +133,38 @@ def event_of(row: sa.Row[*tuple[Any, ...]]) -> JobEvent:
     """A line of a story from its row."""
     data = read_json(row.data)
     return JobEvent(row.job, row.seq, row.at, row.kind, data if isinstance(data, dict) else {})
+
+
+def sendable(value: dict[str, Any]) -> dict[str, Any]:
+    """``value`` as every reader of JSON takes it: no NaN, no halves of characters.
+
+    Servers send both, and what they say beside a picture must not keep it from its owner.
+    """
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return {_whole_text(name): _plain(each) for name, each in value.items()}
+    except (TypeError, RecursionError):
+        return value  # `to_json` says what is wrong
+    return value
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {_whole_text(str(name)): _plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case str():
+            return _whole_text(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case _:
+            return value
+
+
+def _whole_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def to_json(field: str, value: Mapping[str, Any] | Any, limit: int = PAYLOAD) -> str:

@@ -96,7 +96,7 @@ def settle(
     assert ended is not None  # noqa: S101 - it is held
     connection.execute(_FORGET_FILES, {"of": job})
     named = _name_files(connection, row.user, job, files)
-    final = _with_names(dict(outcome), named)
+    final = rows.sendable(_with_names(dict(outcome), named))
     _end(connection, now, job, ended, final, summary)
     connection.execute(_FORGET_ALL_SENT, {"of": job})
     if end is JobState.DELIVERED and row.signature:
@@ -246,7 +246,8 @@ def _with_names(outcome: dict[str, Any], named: list[dict[str, str]]) -> dict[st
         return outcome
 
     def filled(item: Any) -> Any:
-        if isinstance(item, dict) and isinstance(item.get(FILE_KEY), int):
+        # A server's own words may look like a mark of ours.
+        if isinstance(item, dict) and item.get(FILE_KEY) in range(len(named)):
             rest = {name: value for name, value in item.items() if name != FILE_KEY}
             return rest | named[item[FILE_KEY]]
         return item

@@ -29,7 +29,7 @@ def tell(
         told = connection.execute(_LINES, {"of": job}).scalar_one()
         if told >= LINES:
             return
-    text = rows.to_json("data", dict(data or {}), limit=10**9)
+    text = rows.to_json("data", rows.sendable(dict(data or {})), limit=10**9)
     if len(text) > _DATA:
         text = rows.to_json("data", {"words": text[: _DATA // 2], "cut": True})
     connection.execute(_ADD, {"job": job, "at": now, "kind": kind[:200], "data": text})
