@@ -227,3 +227,20 @@ async def test_jobs_that_come_as_a_worker_stops_are_given_back_at_once(store, bl
         await asyncio.gather(*stops)
     found = store.job(job)
     assert (found.state, found.tries) == (JobState.QUEUED, 0)
+
+
+async def test_a_job_that_is_called_as_another_would_be_told_apart_keeps_its_own_story(
+    store, blobs
+):
+    with StandIn() as server:
+        # The first waits for the server beside the others, so all three are in hand together.
+        put(
+            store,
+            new_job(painting(1), name="x [3]", id="a"),
+            new_job(painting(2), name="x", id="b"),
+            new_job(painting(3), name="x", id="c"),
+        )
+        async with working(store, blobs, server.url, concurrency=3):
+            await until(lambda: all(state(store, each) is JobState.DELIVERED for each in "abc"))
+    for each in "abc":
+        assert [line.kind for line in store.story(each)].count("attempt") == 1

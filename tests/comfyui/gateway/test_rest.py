@@ -230,6 +230,24 @@ async def test_halves_of_characters_that_a_server_sent_hide_no_job(house):
     assert letters.json()[0]["failure"]["message"] == "?"
 
 
+async def test_a_request_that_comes_again_with_its_key_takes_no_room_a_second_time(house):
+    body = {"workflow": WORKFLOW, "key": "k"}
+    async with house.client("run", max_queued=1, jobs_per_hour=1) as ann:
+        seen = [await ann.post("/jobs", json=body) for _ in range(4)]
+    assert [each.status_code for each in seen] == [201] * 4
+    assert len({each.json()["id"] for each in seen}) == 1
+
+
+async def test_retries_have_the_priority_their_owner_may_have_and_free_their_place_at_once(house):
+    job = house.store.accept([NewJob({}, user="ann", priority=9)]).result()[0].id
+    house.store.cancel(job).result()
+    async with house.client("run", "cancel", max_queued=2, top_priority=3) as ann:
+        assert (await ann.post(f"/jobs/{job}/retry")).json()["priority"] == 3
+        # It is counted in the store, and not as well as being on its way there.
+        assert (await ann.post("/jobs", json={"workflow": WORKFLOW})).status_code == 201
+        assert (await ann.post("/jobs", json={"workflow": WORKFLOW})).status_code == 429
+
+
 async def test_a_key_that_came_with_another_workflow_is_refused_and_not_answered_with_that_job(
     house,
 ):
@@ -238,6 +256,6 @@ async def test_a_key_that_came_with_another_workflow_is_refused_and_not_answered
         first = await ann.post("/jobs", json={"workflow": WORKFLOW, "key": "k"})
         again = await ann.post("/jobs", json={"workflow": WORKFLOW, "key": "k"})
         changed = await ann.post("/jobs", json={"workflow": other, "key": "k"})
-    assert (first.status_code, again.status_code, changed.status_code) == (201, 201, 400)
+    assert (first.status_code, again.status_code, changed.status_code) == (201, 201, 422)
     assert again.json()["id"] == first.json()["id"]
     assert "key" in changed.json()["detail"]

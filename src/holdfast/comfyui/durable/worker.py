@@ -207,7 +207,9 @@ class Worker:
         run = InHand(claim, self._store, self._relay)
         self._runs[claim.job.id] = run
         label = claim.job.name or claim.job.id
-        run.label = label if label not in self._by_name else f"{label} [{claim.job.number}]"
+        while label in self._by_name:  # another job may be called what would tell this one apart
+            label = f"{label} [{claim.job.number}]"
+        run.label = label
         self._by_name[run.label] = claim.job.id
         run.task = asyncio.create_task(self._carry(run))
         run.task.add_done_callback(lambda _task: self._ended(run))
@@ -236,6 +238,10 @@ class Worker:
                 renewal = await asyncio.wrap_future(self._store.renew(held))
             except StoreUnavailableError as error:
                 log.warning("%s: leases could not be renewed: %s", self._name, error)
+                continue
+            except Exception:
+                # Whatever it was, without another try all jobs here would be given to others.
+                log.exception("%s: leases could not be renewed", self._name)
                 continue
             for job in renewal.lost:
                 if job in self._runs and self._runs[job].claim.fence == held[job]:

@@ -40,6 +40,12 @@ def open_jobs(store: JobStore, user: str | None) -> int:
     return int(_scalar(store, wanted) or 0)
 
 
+def has_key(store: JobStore, user: str, key: str) -> bool:
+    """Whether a user's request came with this key before: then nothing new is asked for."""
+    wanted = sa.select(_J.id).where(_J.user == user, _J.key == key).limit(1)
+    return bool(key) and _scalar(store, wanted) is not None
+
+
 def accepted_lately(store: JobStore, user: str) -> dict[int, int]:
     """How many jobs of a user were accepted so many whole minutes ago, in the last hour.
 

@@ -64,7 +64,9 @@ class PromptRoutes:
         accepted = await self._screening.judged(submission.graph, known, submission.targets)
         payload = self._payload(submission, accepted, known)
         new = new_job(submission, payload, caller, key)
-        await self._desk.intake.let_in(caller, new.priority)
+        # What was accepted before takes nobody's room a second time.
+        if not key or not await self._desk.ask(own.has_key, self._desk.store, caller.user, key):
+            await self._desk.intake.let_in(caller, new.priority)
         try:
             job = await self._desk.taken(new)
         except BadInputError:

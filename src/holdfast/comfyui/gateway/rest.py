@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 
 from holdfast.comfyui import ComfyUI, Workflow
 from holdfast.comfyui.durable import new_job
+from holdfast.comfyui.gateway import own
 from holdfast.comfyui.gateway.audit import AuditLog
 from holdfast.comfyui.gateway.caller import Caller, Quotas
 from holdfast.comfyui.gateway.guard import Refusal
@@ -51,6 +52,7 @@ from holdfast.stores.jobs import (
     StoredJob,
     StoreUnavailableError,
 )
+from holdfast.stores.jobs.accepting import KeyReusedError
 from holdfast.text import printable
 
 
@@ -82,6 +84,7 @@ def rest_app(
     """
     app = FastAPI(title="Holdfast", version="1", docs_url=None, redoc_url=None)
     app.add_exception_handler(BadInputError, _refused(400))
+    app.add_exception_handler(KeyReusedError, _refused(422))
     app.add_exception_handler(QueueFullError, _refused(429))
     app.add_exception_handler(StoreUnavailableError, _refused(503))
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, _refused(503))
@@ -154,7 +157,11 @@ class _Jobs:
             if accepted.node_errors:
                 raise Refusal("invalid_prompt", _wrong(accepted.node_errors))
             given = contents(known, workflow.graph)
-        await self._let_in(caller, priority)
+        before = bool(body.key) and await asyncio.to_thread(
+            own.has_key, self._store, caller.user, body.key
+        )
+        if not before:  # what was accepted then takes nobody's room a second time
+            await self._let_in(caller, priority)
         new = new_job(
             workflow,
             name=body.name,
@@ -167,8 +174,8 @@ class _Jobs:
         # By this the store tells a request that comes again from another with the same key.
         new = replace(new, payload={**new.payload, "submitted": _digest(body)})
         (job,) = await asyncio.wrap_future(self._store.accept([new]))
-        if self._intake is not None:
-            self._intake.landed(job.user)
+        if not before:
+            self._landed(caller)
         self._on_accepted(job)
         return job_shown(job)
 
@@ -229,12 +236,21 @@ class _Jobs:
             raise HTTPException(
                 409, f"it is {job.state}: only what failed or was cancelled is retried"
             )
-        return self._changed(await asyncio.wrap_future(self._store.retry(job_id)))
+        if top is not None and job.priority > top:
+            await asyncio.wrap_future(self._store.set_priority(job_id, top))
+        again = await asyncio.wrap_future(self._store.retry(job_id))
+        self._landed(caller)
+        return self._changed(again)
 
     async def _let_in(self, caller: Caller, priority: int) -> None:
         """Judge one more job, as ComfyUI's side does."""
         if self._intake is not None:
             await self._intake.let_in(caller, priority)
+
+    def _landed(self, caller: Caller) -> None:
+        """What was let in is in the store, and counted there."""
+        if self._intake is not None:
+            self._intake.landed(caller.user)
 
     def moved(
         self, job_id: JobId, body: Priority, caller: Annotated[Caller, Depends(caller_of_request)]
