@@ -191,6 +191,44 @@ class Server:
         listed = answer.body if isinstance(answer.body, list) else []
         return [each for each in listed if isinstance(each, str)]
 
+    async def saved_files(self) -> list[str]:
+        """`GET /userdata`: the paths of all that is saved on a server with one user."""
+        try:
+            answer = await self._json("GET", "/userdata?dir=.&recurse=true")
+        except AnswerError as error:
+            if error.status >= 500:
+                raise
+            return []  # there are none
+        listed = answer.body if isinstance(answer.body, list) else []
+        return [each for each in listed if isinstance(each, str)]
+
+    async def saved_file(self, encoded: str, limit: int) -> bytes | None:
+        """`GET /userdata/{file}`: its content; None if it is gone or has more than ``limit`` bytes.
+
+        Args:
+            encoded: its path, slashes included, as a part of an address.
+            limit: bytes, at most.
+        """
+        content = bytearray()
+        async with self._request("GET", f"/userdata/{encoded}") as response:
+            if response.status != 200:
+                return None
+            async for chunk in response.content.iter_any():
+                content += chunk
+                if len(content) > limit:
+                    return None
+        return bytes(content)
+
+    async def page_settings(self) -> Mapping[str, Any]:
+        """`GET /settings`: what is set in the page."""
+        try:
+            answer = await self._json("GET", "/settings", largest=MAX_SMALL_JSON_BYTES)
+        except AnswerError as error:
+            if error.status >= 500:
+                raise
+            return {}
+        return answer.body if isinstance(answer.body, dict) else {}
+
     async def upload(self, name: str, content: bytes) -> str:
         """`POST /upload/image`: the name under which a workflow may load it.
 

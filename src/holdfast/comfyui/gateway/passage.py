@@ -1,9 +1,9 @@
 """Everything else: passed on to one server as it is, whatever it is.
 
-The page, its settings and saved workflows, and what custom nodes add, live on
-the first server that is up, so it is always the same one while it lives. A
-path cannot lead to another host, no redirect is followed, and neither the
-gateway's own secrets nor what is for one connection only is passed on.
+The page and what custom nodes add come from the first server that is up, so it
+is always the same one while it lives. A path cannot lead to another host, no
+redirect is followed, and neither the gateway's own secrets nor what is for one
+connection only is passed on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from holdfast.comfyui.gateway.desk import Desk
 from holdfast.comfyui.gateway.exchange import allowed, refuse_oversized, unavailable
 from holdfast.comfyui.gateway.guard import Refusal, too_large
 from holdfast.comfyui.gateway.references import Named
-from holdfast.comfyui.gateway.safe_types import GUARD, is_active
 from holdfast.comfyui.server import Server
 from holdfast.comfyui.status import ServerState
 from holdfast.ports import ambient
@@ -113,7 +112,7 @@ class Passage:
             body = None if reading else _body(request, limit)
             answer = await self._ask(server, request.method, target, headers, body)
             if isinstance(answer, aiohttp.ClientResponse):
-                return _told(answer, request.url.path)
+                return _told(answer)
             # What may have been received is not sent a second time.
             if not reading and not answer:
                 return unavailable("The server did not answer; it may have done it", status=502)
@@ -144,7 +143,7 @@ class Passage:
                 continue
             reached = True
             if answer.status in (200, 206, 304, 416):
-                told = _told(answer, request.url.path)
+                told = _told(answer)
                 kind = answer.headers.get("content-type", "")
                 for name, value in safe.items():
                     if name != "content-type" or not kind.startswith("image/") or "svg" in kind:
@@ -280,7 +279,7 @@ async def _body(request: Request, limit: int) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _told(answer: aiohttp.ClientResponse, path: str) -> Response:
+def _told(answer: aiohttp.ClientResponse) -> Response:
     """A server's answer, as it comes."""
     dropped = _NOT_TOLD | set(_listed(answer.headers.get("connection", "")))
     headers = {
@@ -290,8 +289,6 @@ def _told(answer: aiohttp.ClientResponse, path: str) -> Response:
     if location is not None and not (location.startswith("/") and location[1:2] not in ("/", "\\")):
         del headers["location"]  # to no other host, and not past the gateway
     headers.setdefault("x-content-type-options", "nosniff")
-    if "/userdata" in path and is_active(headers.get("content-type", ""), path):
-        headers |= {**GUARD, "content-disposition": "attachment"}
     length = answer.headers.get("content-length")
     if length is not None and answer.method != "HEAD":
         headers["content-length"] = length

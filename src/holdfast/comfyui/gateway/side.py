@@ -27,6 +27,7 @@ from holdfast.comfyui.gateway.object_info import ObjectInfo
 from holdfast.comfyui.gateway.passage import METHODS, Passage
 from holdfast.comfyui.gateway.prompt_routes import PromptRoutes
 from holdfast.comfyui.gateway.queue_routes import QueueRoutes
+from holdfast.comfyui.gateway.userdata_routes import UserData
 from holdfast.stores.blobs import BlobStore
 from holdfast.stores.jobs.records import StoredJob
 from holdfast.stores.jobs.store import JobStore
@@ -103,6 +104,7 @@ class HttpSide:
             *queue.listed(),
             *JobRoutes(self.desk, queue).listed(),
             *FileRoutes(self.desk, self._passage).listed(),
+            *UserData(self.desk).listed(),
             ("GET", "/object_info", self.get_object_info),
             ("GET", "/object_info/{name:path}", self.get_class_info),
         ]

@@ -28,7 +28,7 @@ from holdfast.stores.strangers import HEADER
 from holdfast.stores.trouble import Kind, kind_of, words
 
 CHAIN = schema.Chain(
-    known=("0001", "0002"),
+    known=("0001", "0002", "0003"),
     version_table="holdfast_jobs_version",
     folder=Path(__file__).with_name("migrations"),
     what="job store",

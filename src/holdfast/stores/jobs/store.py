@@ -322,7 +322,7 @@ class JobStore:
 
     def job(self, job_id: str) -> StoredJob | None:
         """One job, or None."""
-        return self._read(lambda on: reading.job(on, job_id))
+        return self.read(lambda on: reading.job(on, job_id))
 
     def jobs(
         self,
@@ -348,7 +348,7 @@ class JobStore:
             newest_first: or the oldest.
             hidden: those too that were taken out of the history.
         """
-        return self._read(
+        return self.read(
             lambda on: reading.jobs(
                 on,
                 states=states,
@@ -364,57 +364,57 @@ class JobStore:
 
     def ended_since(self, since: float, limit: int = 1_000) -> list[StoredJob]:
         """Jobs that have ended since then (s since 1970), the oldest end first."""
-        return self._read(lambda on: reading.ended_since(on, since, limit))
+        return self.read(lambda on: reading.ended_since(on, since, limit))
 
     def counts(self, user: str | None = None, order: str | None = None) -> dict[JobState, int]:
         """How many jobs there are in each state."""
-        return self._read(lambda on: reading.counts(on, user, order))
+        return self.read(lambda on: reading.counts(on, user, order))
 
     def body(self, job_id: str) -> dict[str, Any] | None:
         """What a job carries; None if there is no such job or it is damaged."""
-        found = self._read(lambda on: reading.body(on, job_id, "payload"))
+        found = self.read(lambda on: reading.body(on, job_id, "payload"))
         return found if isinstance(found, dict) else None
 
     def outcome(self, job_id: str) -> dict[str, Any] | None:
         """How a job ended; None if it has not."""
-        found = self._read(lambda on: reading.body(on, job_id, "outcome"))
+        found = self.read(lambda on: reading.body(on, job_id, "outcome"))
         return found if isinstance(found, dict) else None
 
     def bodies(self, job_ids: Collection[str]) -> dict[str, tuple[Any, Any]]:
         """Payloads and outcomes of several jobs, by id."""
-        return self._read(lambda on: reading.bodies(on, job_ids))
+        return self.read(lambda on: reading.bodies(on, job_ids))
 
     def files(self, job_id: str) -> list[JobFile]:
         """The files of a job."""
-        return self._read(lambda on: reading.files(on, job_id))
+        return self.read(lambda on: reading.files(on, job_id))
 
     def find_file(
         self, filename: str, subfolder: str = "", type_: str = "output", user: str | None = None
     ) -> JobFile | None:
         """The file that bears a name."""
-        return self._read(lambda on: reading.find_file(on, filename, subfolder, type_, user))
+        return self.read(lambda on: reading.find_file(on, filename, subfolder, type_, user))
 
     def find_upload(
         self, user: str, filename: str, subfolder: str = "", type_: str = "input"
     ) -> Upload | None:
         """The file that a user sent under a name."""
-        return self._read(lambda on: reading.find_upload(on, user, filename, subfolder, type_))
+        return self.read(lambda on: reading.find_upload(on, user, filename, subfolder, type_))
 
     def uploads(self, user: str, limit: int = 1_000) -> list[Upload]:
         """The files that a user sent, the newest first."""
-        return self._read(lambda on: reading.uploads(on, user, limit))
+        return self.read(lambda on: reading.uploads(on, user, limit))
 
     def story(self, job_id: str) -> list[JobEvent]:
         """What happened to a job."""
-        return self._read(lambda on: reading.story(on, job_id))
+        return self.read(lambda on: reading.story(on, job_id))
 
     def submissions(self, job_id: str) -> list[Submitted]:
         """What of a job may be on servers."""
-        return self._read(lambda on: reading.submissions(on, job_id))
+        return self.read(lambda on: reading.submissions(on, job_id))
 
     def setting(self, name: str, default: Any = None) -> Any:
         """A setting that was kept."""
-        found = self._read(lambda on: reading.setting(on, name))
+        found = self.read(lambda on: reading.setting(on, name))
         return default if found is None else found
 
     def paused(self) -> str | None:
@@ -429,13 +429,18 @@ class JobStore:
             unknown = reading.typical(on) or claiming.UNKNOWN_SECONDS
             return reading.eta(on, order, unknown)
 
-        return self._read(read)
+        return self.read(read)
 
     def used_blobs(self, digests: Collection[str]) -> set[str]:
         """Which of these contents a job's file or an upload refers to."""
-        return self._read(lambda on: reading.used_blobs(on, digests))
+        return self.read(lambda on: reading.used_blobs(on, digests))
 
-    def _read(self, question: Callable[[Connection], T]) -> T:
+    def read(self, question: Callable[[Connection], T]) -> T:
+        """Ask the database something; it blocks as long as that takes.
+
+        Raises:
+            StoreUnavailableError: it cannot be read now.
+        """
         self._committer.refuse_heirs()
         try:
             with self._engine.connect() as connection:

@@ -149,6 +149,18 @@ upload = sa.Table(
     sa.Index("upload_sha256", "sha256"),
 )
 
+userdata = sa.Table(
+    "userdata",
+    metadata,
+    _name("user", key=True),
+    sa.Column("path", sa.String(400), primary_key=True, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    _count("size"),
+    _real("created"),
+    _real("modified"),
+)
+"""Saved workflows and settings. A path is a text here and no file: it leads nowhere."""
+
 counter = sa.Table(
     "counter", metadata, sa.Column("name", sa.Text, primary_key=True), _count("value")
 )

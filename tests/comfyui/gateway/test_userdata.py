@@ -1,0 +1,221 @@
+"""Saved workflows and settings: ComfyUI's own interface, each user's own, kept by the gateway."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aiohttp import web
+
+from tests.comfyui.gateway.http_house import house
+from tests.comfyui.gateway.test_passage import upstream
+
+ANN, BOB = {"x-user": "ann:view,run"}, {"x-user": "bob:view,run"}
+
+
+@pytest.fixture
+async def home(tmp_path):
+    # Nothing listens there: what is saved does not need a server.
+    async with house(tmp_path, ["http://127.0.0.1:9"]) as made:
+        yield made
+
+
+async def test_settings_are_kept_and_changed_one_by_one(home):
+    assert (await home.client.get("/settings")).json() == {}
+    assert (await home.client.get("/settings/Comfy.Locale")).json() is None
+    said = await home.client.post("/api/settings", json={"Comfy.Locale": "de", "a.b": [1]})
+    assert (said.status_code, said.content) == (200, b"")
+    await home.client.post("/settings/Comfy.Locale", json="fr")
+    assert (await home.client.get("/api/settings")).json() == {"Comfy.Locale": "fr", "a.b": [1]}
+    assert (await home.client.get("/api/settings/a.b")).json() == [1]
+    stored = await home.client.get("/userdata/comfy.settings.json")
+    assert stored.json() == {"Comfy.Locale": "fr", "a.b": [1]}
+
+
+@pytest.mark.parametrize("raw", [b"", b"[1]", b"NaN", b"{", b'{"a": "\\ud800"}', b"[" * 99_999])
+async def test_settings_that_are_none_are_refused_and_change_nothing(home, raw):
+    await home.client.post("/settings", json={"a": 1})
+    said = await home.client.post("/settings", content=raw)
+    assert said.status_code == 400
+    assert (await home.client.get("/settings")).json() == {"a": 1}
+
+
+async def test_a_workflow_is_saved_found_moved_and_removed(home):
+    client = home.client
+    made = await client.post("/api/userdata/workflows%2Fmy%20one.json", content=b"{}")
+    assert made.json() == "workflows/my one.json"
+    again = await client.post("/userdata/workflows%2Fmy%20one.json?overwrite=false", content=b"x")
+    assert (again.status_code, again.text) == (409, "File already exists")
+    full = await client.post("/userdata/workflows%2Fb%2Fc.json?full_info=true", content=b"[1]")
+    info = full.json()
+    assert (info["path"], info["size"]) == ("workflows/b/c.json", 3)
+    assert info["created"] <= info["modified"]
+    assert (await client.get("/userdata?dir=workflows")).json() == ["my one.json"]
+    deep = (await client.get("/userdata?dir=workflows&recurse=true&split=true")).json()
+    assert sorted(deep) == [["b/c.json", "b", "c.json"], ["my one.json", "my one.json"]]
+    told = (await client.get("/userdata?dir=workflows&recurse=true&full_info=true")).json()
+    assert {each["path"] for each in told} == {"b/c.json", "my one.json"}
+    tree = (await client.get("/v2/userdata?path=workflows")).json()
+    assert [(each["type"], each["path"]) for each in tree] == [
+        ("directory", "workflows/b"),
+        ("file", "workflows/b/c.json"),
+        ("file", "workflows/my one.json"),
+    ]
+    moved = await client.post("/userdata/workflows%2Fmy%20one.json/move/workflows%2Fd.json")
+    assert moved.json() == "workflows/d.json"
+    taken = await client.post(
+        "/userdata/workflows%2Fd.json/move/workflows%2Fb%2Fc.json?overwrite=false"
+    )
+    assert taken.status_code == 409
+    assert (await client.get("/userdata/workflows%2Fd.json")).content == b"{}"
+    assert (await client.delete("/userdata/workflows%2Fd.json")).status_code == 204
+    assert (await client.delete("/userdata/workflows%2Fd.json")).status_code == 404
+    assert (await client.get("/userdata/workflows%2Fd.json")).status_code == 404
+    assert (await client.post("/userdata/none/move/some")).status_code == 404
+
+
+async def test_what_is_not_there_is_answered_as_a_server_does(home):
+    for path, status in (
+        ("/userdata", 400), ("/userdata?dir=workflows", 404), ("/userdata?dir=..", 403),
+        ("/v2/userdata", 200), ("/v2/userdata?path=x", 404), ("/v2/userdata?path=../x", 400),
+        ("/userdata/x.json", 404), ("/userdata/a/b.json", 404),
+    ):  # fmt: skip
+        assert (await home.client.get(path)).status_code == status, path
+    users = (await home.client.get("/users")).json()
+    assert users == {"storage": "server", "migrated": False}
+    assert (await home.client.post("/users", json={"username": "eve"})).status_code == 400
+
+
+async def test_nobody_sees_or_changes_what_another_has_saved(home):
+    await home.client.post("/userdata/workflows%2Fa.json", content=b"ann", headers=ANN)
+    await home.client.post("/settings", json={"a": "ann"}, headers=ANN)
+    await home.client.post("/userdata/workflows%2Fa.json", content=b"bob", headers=BOB)
+    claims = BOB | {"comfy-user": "ann"}
+    assert (await home.client.get("/userdata/workflows%2Fa.json", headers=claims)).text == "bob"
+    assert (await home.client.get("/settings", headers=claims)).json() == {}
+    await home.client.delete("/userdata/workflows%2Fa.json", headers=claims)
+    for way in (
+        "..%2Fann%2Fworkflows%2Fa.json",
+        "..%252Fann",
+        "%2Fann%2Fa.json",
+        "workflows%2F..%2F..%2Fann",
+    ):
+        said = await home.client.get(f"/userdata/{way}", headers=BOB)
+        assert said.status_code in {403, 404}
+    assert (await home.client.get("/userdata/workflows%2Fa.json", headers=ANN)).text == "ann"
+    looker = {"x-user": "ann:view"}
+    for method, path in (
+        ("POST", "/userdata/x"),
+        ("DELETE", "/userdata/x"),
+        ("POST", "/settings/x"),
+    ):
+        assert (await home.client.request(method, path, headers=looker)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name", ["%00", "a%5Cb", "x" * 300, "d%2F" * 250 + "x", "%2E%2E%2F%2E%2E%2Fa"]
+)
+async def test_names_no_file_can_have_are_refused(home, name):
+    said = await home.client.post(f"/userdata/{name}", content=b"x")
+    assert said.status_code in {400, 403}
+    assert (await home.client.get("/v2/userdata")).json() == []
+
+
+async def test_a_name_is_not_both_a_file_and_a_folder(home):
+    await home.client.post("/userdata/a%2Fb", content=b"x")
+    for name in ("a", "a%2Fb%2Fc"):
+        assert (await home.client.post(f"/userdata/{name}", content=b"x")).status_code == 400
+    await home.client.post("/userdata/c", content=b"x")
+    assert (await home.client.post("/userdata/c/move/a")).status_code == 400
+
+
+async def test_how_much_one_may_save_is_bounded(home, monkeypatch):
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.MOST_BYTES", 10)
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.MOST_TOTAL", 25)
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.MOST_FILES", 3)
+    codes = [
+        (await home.client.post(f"/userdata/{name}", content=content)).status_code
+        for name, content in (
+            ("a", b"x" * 11), ("a", b"x" * 10), ("b", b"x" * 10), ("c", b"x" * 6), ("c", b"x" * 5),
+            ("d", b""), ("a", b"y" * 10),
+        )
+    ]  # fmt: skip
+    assert codes == [413, 200, 200, 413, 200, 413, 200]
+
+
+async def test_saved_pages_are_not_run(home):
+    await home.client.post("/userdata/evil.html", content=b"<script>1</script>")
+    said = await home.client.get("/api/userdata/evil.html")
+    assert said.headers["content-disposition"] == "attachment"
+    assert "sandbox" in said.headers["content-security-policy"]
+
+
+async def test_all_is_there_after_a_restart(tmp_path):
+    async with house(tmp_path, ["http://127.0.0.1:9"]) as home:
+        await home.client.post("/userdata/workflows%2Fa.json", content=b"1")
+        await home.client.post("/settings", json={"a": 1})
+    async with house(tmp_path, ["http://127.0.0.1:9"]) as home:
+        assert (await home.client.get("/userdata?dir=workflows")).json() == ["a.json"]
+        assert (await home.client.get("/settings")).json() == {"a": 1}
+
+
+class Before:
+    """A server with something saved on it."""
+
+    def __init__(self):
+        self.files = {"workflows/old one%.json": b"old", "comfy.settings.json": b'{"s": 1}'}
+        self.broken = False
+        self.asked = 0
+
+    async def answer(self, request):
+        self.asked += request.path.startswith(("/userdata", "/settings"))
+        if self.broken:
+            return web.Response(status=500)
+        match request.path:
+            case "/userdata":
+                return web.json_response([*self.files, "../../etc/passwd", 5])
+            case "/settings":
+                return web.json_response(json.loads(self.files["comfy.settings.json"]))
+        name = request.path.removeprefix("/userdata/")
+        return (
+            web.Response(body=self.files[name]) if name in self.files else web.Response(status=404)
+        )
+
+
+async def test_what_a_server_had_before_is_taken_over_once_and_stays_when_it_goes(tmp_path):
+    old = Before()
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/userdata?dir=workflows")).json() == ["old one%.json"]
+        assert (await home.client.get("/settings")).json() == {"s": 1}
+        await home.client.delete("/userdata/workflows%2Fold%20one%2525.json")
+        assert (await home.client.get("/userdata?dir=workflows")).status_code == 404
+        asked = old.asked
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/userdata?dir=workflows")).status_code == 404
+    assert old.asked == asked
+
+
+async def test_what_a_server_had_is_shown_only_to_who_may_see_what_is_everybodys(tmp_path):
+    old = Before()
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/settings", headers=ANN)).json() == {}
+        assert (await home.client.get("/settings", headers={"x-user": "eve:view,admin"})).json()
+        assert (await home.client.get("/settings", headers=ANN)).json() == {}
+
+
+async def test_a_server_in_trouble_is_asked_again_later_and_not_for_each_request(
+    tmp_path, monkeypatch
+):
+    old = Before()
+    old.broken = True
+    monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.AGAIN_SECONDS", 3600.0)
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        await home.client.post("/settings", json={"s": 2})
+        before = old.asked
+        await home.client.get("/settings")
+        assert old.asked == before
+    old.broken = False
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        # What was saved here meanwhile wins.
+        assert (await home.client.get("/settings")).json() == {"s": 2}
+        assert (await home.client.get("/userdata?dir=workflows")).json() == ["old one%.json"]
