@@ -191,17 +191,6 @@ class Server:
         listed = answer.body if isinstance(answer.body, list) else []
         return [each for each in listed if isinstance(each, str)]
 
-    async def saved_files(self) -> list[str]:
-        """`GET /userdata`: the paths of all that is saved on a server with one user."""
-        try:
-            answer = await self._json("GET", "/userdata?dir=.&recurse=true")
-        except AnswerError as error:
-            if error.status >= 500:
-                raise
-            return []  # there are none
-        listed = answer.body if isinstance(answer.body, list) else []
-        return [each for each in listed if isinstance(each, str)]
-
     async def saved_file(self, encoded: str, limit: int) -> bytes | None:
         """`GET /userdata/{file}`: its content; None if it is gone or has more than ``limit`` bytes.
 
@@ -211,6 +200,8 @@ class Server:
         """
         content = bytearray()
         async with self._request("GET", f"/userdata/{encoded}") as response:
+            if response.status >= 500:
+                raise self._error_answer(response, "/userdata", "")
             if response.status != 200:
                 return None
             async for chunk in response.content.iter_any():
@@ -219,15 +210,14 @@ class Server:
                     return None
         return bytes(content)
 
-    async def page_settings(self) -> Mapping[str, Any]:
-        """`GET /settings`: what is set in the page."""
+    async def told(self, path: str) -> Any:
+        """What a small `GET` of JSON says; None if the server knows no such thing."""
         try:
-            answer = await self._json("GET", "/settings", largest=MAX_SMALL_JSON_BYTES)
+            return (await self._json("GET", path, largest=MAX_SMALL_JSON_BYTES)).body
         except AnswerError as error:
             if error.status >= 500:
                 raise
-            return {}
-        return answer.body if isinstance(answer.body, dict) else {}
+            return None
 
     async def upload(self, name: str, content: bytes) -> str:
         """`POST /upload/image`: the name under which a workflow may load it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -159,27 +161,58 @@ async def test_all_is_there_after_a_restart(tmp_path):
         assert (await home.client.get("/settings")).json() == {"a": 1}
 
 
+async def test_bookmarks_are_no_workflow_and_are_kept(home):
+    await home.client.post("/userdata/workflows%2F.index.json", content=b"{}")
+    await home.client.post("/userdata/workflows%2F.hidden%2Fa.json", content=b"{}")
+    await home.client.post("/userdata/workflows%2Fa.json", content=b"{}")
+    listed = (await home.client.get("/userdata?dir=workflows&recurse=true")).json()
+    assert listed == ["a.json"]
+    assert (await home.client.get("/userdata/workflows%2F.index.json")).content == b"{}"
+    tree = (await home.client.get("/v2/userdata?path=workflows")).json()
+    assert "workflows/.index.json" in {each["path"] for each in tree}
+
+
+@pytest.mark.parametrize(
+    "name", ["夜\u3000景.json", "a\u00a0b.json", "\U0001f468\u200d\U0001f469.json"]
+)
+async def test_names_of_all_scripts_are_names(home, name):
+    path = quote(f"workflows/{name}", safe="")
+    assert (await home.client.post(f"/userdata/{path}", content=b"x")).status_code == 200
+    assert (await home.client.get(f"/userdata/{path}")).content == b"x"
+    assert (await home.client.get("/userdata?dir=workflows")).json() == [name]
+
+
+async def test_settings_that_change_at_once_are_all_kept(home):
+    names = [f"a.{number}" for number in range(20)]
+    await asyncio.gather(*(home.client.post(f"/settings/{name}", json=1) for name in names))
+    assert (await home.client.get("/settings")).json() == dict.fromkeys(names, 1)
+
+
 class Before:
     """A server with something saved on it."""
 
     def __init__(self):
         self.files = {"workflows/old one%.json": b"old", "comfy.settings.json": b'{"s": 1}'}
-        self.broken = False
+        self.broken = self.new = False
+        self.failing = ""
         self.asked = 0
 
     async def answer(self, request):
-        self.asked += request.path.startswith(("/userdata", "/settings"))
-        if self.broken:
-            return web.Response(status=500)
-        match request.path:
-            case "/userdata":
-                return web.json_response([*self.files, "../../etc/passwd", 5])
-            case "/settings":
-                return web.json_response(json.loads(self.files["comfy.settings.json"]))
+        self.asked += request.path.startswith(("/userdata", "/v2", "/settings"))
         name = request.path.removeprefix("/userdata/")
-        return (
-            web.Response(body=self.files[name]) if name in self.files else web.Response(status=404)
-        )
+        if self.broken or name == self.failing:
+            return web.Response(status=503)
+        folder = {"path": "workflows", "type": "directory"}
+        listed = [folder, *({"path": path, "type": "file"} for path in self.files)]
+        known = {
+            "/userdata": [*self.files, "../../etc/passwd", 5],
+            "/settings": json.loads(self.files["comfy.settings.json"]),
+            **({"/v2/userdata": listed} if self.new else {}),
+        }
+        if request.path in known:
+            return web.json_response(known[request.path])
+        found = self.files.get(name)
+        return web.Response(status=404) if found is None else web.Response(body=found)
 
 
 async def test_what_a_server_had_before_is_taken_over_once_and_stays_when_it_goes(tmp_path):
@@ -193,6 +226,34 @@ async def test_what_a_server_had_before_is_taken_over_once_and_stays_when_it_goe
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         assert (await home.client.get("/userdata?dir=workflows")).status_code == 404
     assert old.asked == asked
+
+
+async def test_bookmarks_are_taken_over_too(tmp_path):
+    old = Before()
+    old.new = True
+    old.files["workflows/.index.json"] = b"{}"
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/userdata/workflows%2F.index.json")).content == b"{}"
+
+
+async def test_what_cannot_be_taken_over_is_told(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.MOST_TOTAL", 9)
+    old = Before()
+    old.files["workflows/big.json"] = b"x" * 10
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        listed = (await home.client.get("/userdata?dir=workflows")).json()
+    assert listed == ["old one%.json"]
+    assert "big.json" in caplog.text
+
+
+async def test_a_file_that_fails_for_now_is_taken_over_later(tmp_path):
+    old = Before()
+    old.failing = "workflows/old one%.json"
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/userdata?dir=workflows")).status_code == 404
+    old.failing = ""
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/userdata?dir=workflows")).json() == ["old one%.json"]
 
 
 async def test_what_a_server_had_is_shown_only_to_who_may_see_what_is_everybodys(tmp_path):

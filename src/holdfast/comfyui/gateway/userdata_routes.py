@@ -123,6 +123,8 @@ class UserData:
         found = await self._below(caller, top)
         if not found and top:
             return PlainTextResponse("Directory not found", 404)
+        # As a server lists, without what hides behind a dot: so the page keeps its bookmarks.
+        found = [(path, each) for path, each in found if not _hidden(path)]
         if asked.get("recurse", "").lower() != "true":
             found = [(path, each) for path, each in found if "/" not in path]
         if asked.get("full_info", "").lower() == "true":
@@ -254,6 +256,10 @@ def _named(request: Request, *counts: int) -> list[str]:
 
 def _info(saved: Saved, path: str) -> dict[str, Any]:
     return asdict(saved) | {"path": path}
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _above(path: str, top: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ before the slashes of paths.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +58,11 @@ def plain_path(name: str) -> str | None:
     Raises:
         BadInputError: no file can be called so.
     """
-    if not name.isprintable() or "\\" in name:
-        raise BadInputError(f"a file's name must be printable and without \\, got {name!r:.100}")
+    # Spaces of other scripts and joined signs are names like others.
+    if "\\" in name or any(unicodedata.category(each) in {"Cc", "Cs"} for each in name):
+        raise BadInputError(
+            f"a file's name must be without \\ and control characters, got {name!r:.100}"
+        )
     if name.startswith("/"):
         return None
     parts: list[str] = []
@@ -111,16 +115,19 @@ def put(
     return made
 
 
-def put_missing(on: Connection, now: float, user: str, files: Iterable[tuple[str, bytes]]) -> int:
-    """Save what is not there yet, as far as there is room; how many that were."""
-    done = 0
+def put_missing(
+    on: Connection, now: float, user: str, files: Iterable[tuple[str, bytes]]
+) -> list[str]:
+    """Save what is not there yet, as far as there is room; what is left out, in words."""
+    left: list[str] = []
     for path, content in files:
         try:
             put(on, now, user, path, content, replace=False)
-        except BadInputError:
-            continue
-        done += 1
-    return done
+        except NameTakenError:
+            continue  # what was saved here is newer
+        except BadInputError as error:
+            left.append(f"{path!r:.100}: {error}")
+    return left
 
 
 def remove(on: Connection, user: str, path: str) -> bool:
