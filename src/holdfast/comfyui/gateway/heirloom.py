@@ -6,8 +6,8 @@ Only for those who may see what is everybody's, for a server does not say whose 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import json
 import logging
 from typing import Any
 from urllib.parse import quote
@@ -18,14 +18,16 @@ from holdfast.comfyui.server import Server, ServerCallError
 from holdfast.errors import BadInputError
 from holdfast.ports import ambient
 from holdfast.stores.jobs import userdata
-from holdfast.stores.jobs.userdata import MOST_BYTES, MOST_FILES, plain_path
+from holdfast.stores.jobs.userdata import MOST_BYTES, MOST_FILES, MOST_TOTAL, plain_path
 
 log = logging.getLogger(__name__)
 SECONDS = 20.0
-"""How long the page may have to wait for it; what had not come then is not taken."""
+"""How long the page may have to wait for a server; what had not come then comes the next time."""
 AGAIN_SECONDS = 60.0
 """After which it is tried once more, when no server answered."""
 _AT_ONCE = 8
+_SMALL = 4 * 2**20
+"""Bytes that are written in one go."""
 
 
 class Heirloom:
@@ -51,12 +53,10 @@ class Heirloom:
             for server in self._desk.servers():
                 try:
                     async with asyncio.timeout(SECONDS):
-                        files = await _files_of(server)
+                        count = await self._take_from(server, caller.user)
                 except (ServerCallError, TimeoutError) as error:
                     log.warning("%s: saved workflows were not taken over: %s", server.name, error)
                     continue
-                put = userdata.writing(userdata.put_missing, caller.user, files)
-                count = await self._desk.written(self._desk.store.write(put))
                 await self._desk.written(self._desk.store.put_setting(mark, server.name))
                 self._done.add(caller.user)
                 if count:
@@ -64,27 +64,45 @@ class Heirloom:
                 return
             self._not_before = ambient.now() + AGAIN_SECONDS
 
+    async def _take_from(self, server: Server, user: str) -> int:
+        """Take over what a server keeps for its only user; how many files that were.
 
-async def _files_of(server: Server) -> list[tuple[str, bytes]]:
-    """The files that a server keeps for its only user.
+        A few at a time, so that neither they are all in memory nor others' jobs wait until they
+        are all written. What was taken before the server fell silent need not be asked for again.
 
-    Raises:
-        ServerCallError: it does not answer.
-    """
-    listed = await server.saved_files()
-    wanted = [path for path in map(_plain, listed[:MOST_FILES]) if path]
-    gate = asyncio.Semaphore(_AT_ONCE)
+        Raises:
+            ServerCallError: it does not answer.
+        """
+        saved = await self._desk.ask(self._desk.store.read, lambda on: userdata.listed(on, user))
+        there = {each.path for each in saved}
+        named = (await server.saved_files())[:MOST_FILES]
+        wanted = [path for path in map(_plain, named) if path and path not in there]
+        count = size = 0
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            asked = (server.saved_file(quote(path, safe=""), MOST_BYTES) for path in some)
+            contents = await asyncio.gather(*asked)
+            both = zip(some, contents, strict=True)
+            found = [(path, content) for path, content in both if content is not None]
+            there |= {path for path, _ in found}
+            count += await self._put(user, found)
+            size += sum(len(each) for _, each in found)
+            if size > MOST_TOTAL:
+                break
+        if userdata.SETTINGS not in there and (settings := await server.page_settings()):
+            with contextlib.suppress(BadInputError):
+                count += await self._put(
+                    user, [(userdata.SETTINGS, userdata.settings_text(settings))]
+                )
+        return count
 
-    async def one(path: str) -> tuple[str, bytes] | None:
-        async with gate:
-            content = await server.saved_file(quote(path, safe=""), MOST_BYTES)
-        return None if content is None else (path, content)
-
-    found = [each for each in await asyncio.gather(*map(one, wanted)) if each is not None]
-    settings = await server.page_settings()
-    if settings and not any(path == userdata.SETTINGS for path, _ in found):
-        found.append((userdata.SETTINGS, json.dumps(settings, indent=4).encode()))
-    return found
+    async def _put(self, user: str, files: list[tuple[str, bytes]]) -> int:
+        small = sum(len(content) for _, content in files) <= _SMALL
+        done = 0
+        for some in [files] if small else [[each] for each in files]:
+            put = userdata.writing(userdata.put_missing, user, some)
+            done += await self._desk.written(self._desk.store.write(put))
+        return done
 
 
 def _plain(path: Any) -> str | None:

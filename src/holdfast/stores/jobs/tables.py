@@ -154,10 +154,11 @@ userdata = sa.Table(
     metadata,
     _name("user", key=True),
     sa.Column("path", sa.String(400), primary_key=True, nullable=False),
-    sa.Column("content", sa.LargeBinary, nullable=False),
     _count("size"),
     _real("created"),
     _real("modified"),
+    # The last: SQLite reads through what stands before a column to find it.
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 """Saved workflows and settings. A path is a text here and no file: it leads nowhere."""
 

@@ -17,8 +17,8 @@ def upgrade() -> None:
         "userdata",
         sa.Column("user", sa.String(200), primary_key=True, nullable=False),
         sa.Column("path", sa.String(400), primary_key=True, nullable=False),
-        sa.Column("content", sa.LargeBinary, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("modified", sa.Double, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False),
     )
