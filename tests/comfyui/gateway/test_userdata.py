@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
+from holdfast.stores.jobs import JobStore, userdata
 from tests.comfyui.gateway.http_house import house
 from tests.comfyui.gateway.test_passage import upstream
 
@@ -34,12 +35,61 @@ async def test_settings_are_kept_and_changed_one_by_one(home):
     assert stored.json() == {"Comfy.Locale": "fr", "a.b": [1]}
 
 
-@pytest.mark.parametrize("raw", [b"", b"[1]", b"NaN", b"{", b'{"a": "\\ud800"}', b"[" * 99_999])
+@pytest.mark.parametrize(
+    "raw", [b"", b"[1]", b"NaN", b"{", b'{"a": 1e999}', b'{"a": "\\ud800"}', b"[" * 99_999]
+)
 async def test_settings_that_are_none_are_refused_and_change_nothing(home, raw):
     await home.client.post("/settings", json={"a": 1})
     said = await home.client.post("/settings", content=raw)
     assert said.status_code == 400
     assert (await home.client.get("/settings")).json() == {"a": 1}
+
+
+async def test_deep_settings_do_not_grow_a_thousandfold(home):
+    deep = json.dumps({"a": [0] * 50_000})
+    for _ in range(400):
+        deep = f"[{deep}]"
+    said = await home.client.post("/settings/a", content=deep.encode())
+    assert said.status_code == 200
+    (info,) = (await home.client.get("/userdata?dir=.&full_info=true")).json()
+    assert info["size"] < 2 * len(deep)
+
+
+async def test_settings_are_not_more_than_can_be_read_each_time_that_one_is_changed(
+    home, monkeypatch
+):
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.MOST_SETTINGS", 100)
+    assert (await home.client.post("/settings/a", json="x" * 50)).status_code == 200
+    assert (await home.client.post("/settings/b", json="x" * 50)).status_code == 413
+    await home.client.post("/userdata/big", content=b"x" * 101)
+    for name in ("comfy.settings.json", "big/move/comfy.settings.json"):
+        said = await home.client.post(f"/userdata/{name}", content=b"x" * 101)
+        assert said.status_code == 413
+    assert (await home.client.get("/settings")).json() == {"a": "x" * 50}
+
+
+@pytest.mark.parametrize(
+    ("saved", "told"),
+    [
+        (b'{"a": NaN, "b": 1}', b'{"a": null, "b": 1}'),
+        (b'{"a": 1e999}', b'{"a": null}'),
+        (b'{"a": ' + b"[" * 970 + b"]" * 970 + b"}", None),
+    ],
+)
+async def test_settings_that_were_saved_as_a_file_are_told_as_json(home, saved, told):
+    await home.client.post("/userdata/comfy.settings.json", content=saved)
+    said = await home.client.get("/settings")
+    assert said.status_code == 200
+    assert told is None or said.content == told
+    assert (await home.client.get("/settings/a")).status_code == 200
+    assert (await home.client.post("/settings/c", json=1)).status_code in {200, 400}
+
+
+async def test_a_file_may_be_called_as_an_address(home):
+    name = "data:\u20ac%2Fx,y"
+    assert (await home.client.post(f"/userdata/{name}", content=b"x")).status_code == 200
+    said = await home.client.get(f"/userdata/{name}")
+    assert (said.content, said.headers["content-type"]) == (b"x", "application/octet-stream")
 
 
 async def test_a_workflow_is_saved_found_moved_and_removed(home):
@@ -237,7 +287,7 @@ async def test_bookmarks_are_taken_over_too(tmp_path):
 
 
 async def test_what_cannot_be_taken_over_is_told(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.MOST_TOTAL", 9)
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.MOST_TOTAL", 12)
     old = Before()
     old.files["workflows/big.json"] = b"x" * 10
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
@@ -254,6 +304,62 @@ async def test_a_file_that_fails_for_now_is_taken_over_later(tmp_path):
     old.failing = ""
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         assert (await home.client.get("/userdata?dir=workflows")).json() == ["old one%.json"]
+
+
+async def test_what_is_taken_over_is_written_in_parts_and_goes_on_where_it_ended(
+    tmp_path, monkeypatch
+):
+    parts = []
+    put = userdata.put_missing
+
+    def watched(on, now, user, files):
+        parts.append(sum(len(content) for _, content in files))
+        return put(on, now, user, files)
+
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.put_missing", watched)
+    monkeypatch.setattr("holdfast.comfyui.gateway.heirloom._SMALL", 100)
+    monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.AGAIN_SECONDS", 0.0)
+    old = Before()
+    old.files |= {f"w/{number:02}.json": b"x" * 60 for number in range(20)}
+    slow = old.files["w/15.json"]
+
+    async def answer(request):
+        if request.path == "/userdata/w/15.json" and old.files["w/15.json"] is slow:
+            return web.Response(status=200, headers={"content-length": "9"})  # broken off
+        return await old.answer(request)
+
+    async with upstream(answer) as url, house(tmp_path, [url]) as home:
+        monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.SECONDS", 1.0)
+        taken = (await home.client.get("/userdata?dir=w")).json()
+        assert 0 < len(taken) < 20
+        old.files["w/15.json"] = b"y" * 60
+        assert len((await home.client.get("/userdata?dir=w")).json()) == 20
+    assert max(parts) <= 100
+    assert sum(parts) < 25 * 60  # nothing twice
+
+
+async def test_what_is_taken_over_is_no_more_than_one_may_save(tmp_path, monkeypatch):
+    monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.MOST_TOTAL", 100)
+    monkeypatch.setattr("holdfast.stores.jobs.userdata.MOST_TOTAL", 100)
+    old = Before()
+    old.files = {f"w/{number:02}.json": b"x" * 60 for number in range(50)}
+    old.files["comfy.settings.json"] = b"{}"
+    async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
+        assert (await home.client.get("/userdata?dir=w")).json() == ["00.json"]
+    assert old.asked < 15  # the others are not even fetched
+
+
+def test_many_files_are_taken_over_at_once_by_the_same_rules(tmp_path):
+    store = JobStore(tmp_path / "jobs.db")
+    put = userdata.writing(userdata.put, "ann", "a/b", b"mine")
+    store.write(put).result()
+    files = [("a", b""), ("a/b", b"theirs"), ("a/b/c", b""), ("c", b"1"), ("c/d", b""), ("c", b"2")]
+    put = userdata.writing(userdata.put_missing, "ann", files)
+    left = store.write(put).result()
+    assert [each.partition(":")[0] for each in left] == ["'a'", "'a/b/c'", "'c/d'"]
+    found = store.read(lambda on: [userdata.read(on, "ann", path) for path in ("a/b", "c")])
+    assert [each and each[1] for each in found] == [b"mine", b"1"]
+    store.close()
 
 
 async def test_what_a_server_had_is_shown_only_to_who_may_see_what_is_everybodys(tmp_path):

@@ -6,8 +6,8 @@ Only for those who may see what is everybody's, for a server does not say whose 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import json
 import logging
 from urllib.parse import quote
 
@@ -21,10 +21,14 @@ from holdfast.stores.jobs.userdata import MOST_BYTES, MOST_FILES, MOST_TOTAL, pl
 
 log = logging.getLogger(__name__)
 SECONDS = 20.0
-"""How long the page may have to wait for it; what had not come then is not taken."""
+"""How long the page may have to wait for a server; what had not come then comes the next time."""
 AGAIN_SECONDS = 60.0
 """After which it is tried once more, when no server answered."""
+_AT_ONCE = 8
+_SMALL = 4 * 2**20
+"""Bytes that are written in one go."""
 _TOLD = 20
+"""Files left behind that are named in the log."""
 
 
 class Heirloom:
@@ -50,16 +54,12 @@ class Heirloom:
             for server in self._desk.servers():
                 try:
                     async with asyncio.timeout(SECONDS):
-                        files, left = await _files_of(server)
+                        left = await self._take_from(server, caller.user)
                 except (ServerCallError, TimeoutError) as error:
                     log.warning("%s: saved workflows were not taken over: %s", server.name, error)
                     continue
-                put = userdata.writing(userdata.put_missing, caller.user, files)
-                left += await self._desk.written(self._desk.store.write(put))
                 await self._desk.written(self._desk.store.put_setting(mark, server.name))
                 self._done.add(caller.user)
-                if files:
-                    log.info("%d saved files were found on %s", len(files), server.name)
                 for words in left[:_TOLD]:
                     log.warning("%s: not taken over: %s", server.name, words)
                 if len(left) > _TOLD:
@@ -67,40 +67,58 @@ class Heirloom:
                 return
             self._not_before = ambient.now() + AGAIN_SECONDS
 
+    async def _take_from(self, server: Server, user: str) -> list[str]:
+        """Take over what a server keeps for its only user; what is left there, in words.
 
-async def _files_of(server: Server) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """The files that a server keeps for its only user, and what is left out, in words.
+        A few at a time, so that neither they are all in memory nor others' jobs wait until they
+        are all written. What was taken before the server fell silent need not be asked for again.
 
-    Raises:
-        ServerCallError: it does not answer.
-    """
-    found: list[tuple[str, bytes]] = []
-    left: list[str] = []
-    room = MOST_TOTAL
-    listed = await _listed(server)
-    for name in listed[:MOST_FILES]:
-        try:
-            path = plain_path(name)
-        except BadInputError as error:
-            left.append(str(error))
-            continue
-        # One after the other, so that no more is in memory than may be kept.
-        content = path and await server.saved_file(quote(name, safe=""), min(MOST_BYTES, room))
-        if not path or not isinstance(content, bytes):
-            left.append(f"{name!r:.100}: it is gone, or there is no room for it")
-            continue
-        room -= len(content)
-        found.append((path, content))
-    if len(listed) > MOST_FILES:
-        left.append(f"{len(listed) - MOST_FILES} files: at most {MOST_FILES:,} are kept")
-    settings = await server.told("/settings")
-    if (
-        isinstance(settings, dict)
-        and settings
-        and not any(path == userdata.SETTINGS for path, _ in found)
-    ):
-        found.append((userdata.SETTINGS, json.dumps(settings, indent=4).encode()))
-    return found, left
+        Raises:
+            ServerCallError: it does not answer.
+        """
+        saved = await self._desk.ask(self._desk.store.read, lambda on: userdata.listed(on, user))
+        there = {each.path for each in saved}
+        listed = await _listed(server)
+        left = [f"{len(listed) - MOST_FILES:,} files too many"] if len(listed) > MOST_FILES else []
+        wanted: list[str] = []
+        for name in listed[:MOST_FILES]:
+            try:
+                path = plain_path(name)
+            except BadInputError as error:
+                left.append(str(error))
+                continue
+            if path is None:
+                left.append(f"{name!r:.100}: it leads out of its folder")
+            elif path and path not in there:
+                wanted.append(path)
+        size = 0
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            if size > MOST_TOTAL:
+                left += [f"{path!r:.100}: there is no room for it" for path in some]
+                continue
+            asked = (server.saved_file(quote(path, safe=""), MOST_BYTES) for path in some)
+            both = list(zip(some, await asyncio.gather(*asked), strict=True))
+            left += [f"{path!r:.100}: gone or too large" for path, each in both if each is None]
+            found = [(path, content) for path, content in both if content is not None]
+            there |= {path for path, _ in found}
+            left += await self._put(user, found)
+            size += sum(len(each) for _, each in found)
+        if userdata.SETTINGS not in there:
+            settings = await server.told("/settings")
+            if isinstance(settings, dict) and settings:
+                with contextlib.suppress(BadInputError):
+                    text = userdata.settings_text(settings)
+                    left += await self._put(user, [(userdata.SETTINGS, text)])
+        return left
+
+    async def _put(self, user: str, files: list[tuple[str, bytes]]) -> list[str]:
+        small = sum(len(content) for _, content in files) <= _SMALL
+        left: list[str] = []
+        for some in [files] if small else [[each] for each in files]:
+            put = userdata.writing(userdata.put_missing, user, some)
+            left += await self._desk.written(self._desk.store.write(put))
+        return left
 
 
 async def _listed(server: Server) -> list[str]:

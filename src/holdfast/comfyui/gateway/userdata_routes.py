@@ -20,7 +20,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from holdfast.comfyui.gateway.desk import Desk
-from holdfast.comfyui.gateway.exchange import Caller, Handler, allowed, answer, read_body
+from holdfast.comfyui.gateway.exchange import (
+    Caller,
+    Handler,
+    allowed,
+    answer,
+    raw_answer,
+    read_body,
+)
 from holdfast.comfyui.gateway.guard import Refusal
 from holdfast.comfyui.gateway.heirloom import Heirloom
 from holdfast.comfyui.gateway.safe_types import GUARD, is_active
@@ -75,13 +82,16 @@ class UserData:
     async def settings(self, request: Request) -> Response:
         """All settings."""
         caller = await self._whose(request, "view")
-        return answer(await self._read(lambda on: userdata.settings(on, caller.user)))
+        # Written beside the event loop: they may be large.
+        text = await self._read(lambda on: json.dumps(userdata.settings(on, caller.user)))
+        return raw_answer(text.encode())
 
     async def setting(self, request: Request) -> Response:
         """One setting, or null."""
         caller = await self._whose(request, "view")
-        found = await self._read(lambda on: userdata.settings(on, caller.user))
-        return answer(found.get(request.path_params["id"]))
+        name = request.path_params["id"]
+        text = await self._read(lambda on: json.dumps(userdata.settings(on, caller.user).get(name)))
+        return raw_answer(text.encode())
 
     async def set_some(self, request: Request) -> Response:
         """Change some settings."""
@@ -104,7 +114,7 @@ class UserData:
         raw = await read_body(request, SETTING_BYTES)
         try:
             value = json.loads(raw, parse_constant=_no_number)
-            json.dumps(value, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError):
             raise Refusal("invalid_json", "The body must be JSON") from None
         return value
@@ -168,7 +178,8 @@ class UserData:
         if found is None:
             return Response(status_code=404)
         saved, content = found
-        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        # With a slash before it, it is a file's name, and never an address as `data:text/x,`.
+        kind = mimetypes.guess_type(f"/{path}")[0] or "application/octet-stream"
         headers = {"last-modified": formatdate(saved.modified, usegmt=True)}
         if is_active(kind, path):
             headers |= {**GUARD, "content-disposition": "attachment"}

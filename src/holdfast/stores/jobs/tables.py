@@ -157,6 +157,7 @@ userdata = sa.Table(
     _count("size"),
     _real("created"),
     _real("modified"),
+    # The last: SQLite reads through what stands before a column to find it.
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
 """Saved workflows and settings. A path is a text here and no file: it leads nowhere."""

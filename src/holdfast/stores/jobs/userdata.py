@@ -29,6 +29,8 @@ MOST_PATH = 400
 """Characters of a path."""
 SETTINGS = "comfy.settings.json"
 """Where ComfyUI keeps the page's settings."""
+MOST_SETTINGS = 4 * 2**20
+"""Bytes of them: they are read and written as a whole each time that one is changed."""
 _T = tables.userdata
 _FOUND = (_T.c.path, _T.c.size, _T.c.created, _T.c.modified)
 
@@ -118,15 +120,34 @@ def put(
 def put_missing(
     on: Connection, now: float, user: str, files: Iterable[tuple[str, bytes]]
 ) -> list[str]:
-    """Save what is not there yet, as far as there is room; what is left out, in words."""
+    """Save what is not there yet, as far as there is room; what is left out, in words.
+
+    What there is is read once for all of them, so many cost little more than one. What is there
+    was saved by the user, and is newer.
+    """
+    rows.label("user", user)
+    there = listed(on, user)
+    names, total = {each.path for each in there}, sum(each.size for each in there)
+    folders = {up for path in names for up in _above(path)}
+    made: list[dict[str, Any]] = []
     left: list[str] = []
     for path, content in files:
-        try:
-            put(on, now, user, path, content, replace=False)
-        except NameTakenError:
-            continue  # what was saved here is newer
-        except BadInputError as error:
-            left.append(f"{path!r:.100}: {error}")
+        size, above = len(content), _above(path)
+        if not path or path in names:
+            continue
+        if path in folders or not names.isdisjoint(above):
+            left.append(f"{path!r:.100}: it cannot be a file and a folder at once")
+            continue
+        if size > _most(path) or len(names) >= MOST_FILES or total + size > MOST_TOTAL:
+            left.append(f"{path!r:.100}: there is no room for its {size:,} bytes")
+            continue
+        names.add(path)
+        folders.update(above)
+        total += size
+        when = {"created": now, "modified": now}
+        made.append({"user": user, "path": path, "content": content, "size": size, **when})
+    if made:
+        on.execute(sa.insert(_T), made)
     return left
 
 
@@ -143,6 +164,7 @@ def move(
 
     Raises:
         NameTakenError: another file has it, and is not to be replaced.
+        NoRoomError: a file of that path must not have so much.
         BadInputError: it cannot be called so.
     """
     there = _at(on, user, path)
@@ -151,6 +173,7 @@ def move(
     if path != to:
         if _at(on, user, to) is not None and not replace:
             raise NameTakenError(f"a file {to!r:.100} is there already")
+        _check_size(to, there.size)
         _check_folders(on, user, to, but=path)
         remove(on, user, to)
         here = sa.update(_T).where(_T.c.user == user, _T.c.path == path)
@@ -163,9 +186,11 @@ def settings(on: Connection, user: str) -> dict[str, Any]:
     found = read(on, user, SETTINGS)
     try:
         told = json.loads(found[1]) if found else {}
+        told = rows.sendable(told) if isinstance(told, dict) else {}
+        json.dumps(told)  # what is so deep that it can just be read could not be told
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return told
 
 
 def change_settings(on: Connection, now: float, user: str, changed: Mapping[str, Any]) -> None:
@@ -173,9 +198,23 @@ def change_settings(on: Connection, now: float, user: str, changed: Mapping[str,
 
     Raises:
         NoRoomError: they are too many.
+        BadInputError: they are no JSON, or too deep.
     """
-    text = json.dumps(settings(on, user) | dict(changed), indent=4)
-    put(on, now, user, SETTINGS, text.encode())
+    put(on, now, user, SETTINGS, settings_text(settings(on, user) | dict(changed)))
+
+
+def settings_text(told: Mapping[str, Any]) -> bytes:
+    """Settings as they are kept.
+
+    Unlike a server's they are not indented: of what is deep, that would make a thousandfold.
+
+    Raises:
+        BadInputError: they are no JSON, or too deep.
+    """
+    try:
+        return json.dumps(told, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise BadInputError("settings must be JSON, with plain numbers and not so deep") from None
 
 
 def writing(
@@ -192,8 +231,7 @@ def _at(on: Connection, user: str, path: str) -> Saved | None:
 
 def _check_room(on: Connection, user: str, path: str, there: Saved | None, size: int) -> None:
     rows.label("user", user)
-    if size > MOST_BYTES:
-        raise NoRoomError(f"a file must have at most {MOST_BYTES:,} bytes, got {size:,}")
+    _check_size(path, size)
     count, total = on.execute(
         sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_T.c.size), 0)).where(
             _T.c.user == user
@@ -207,9 +245,23 @@ def _check_room(on: Connection, user: str, path: str, there: Saved | None, size:
         _check_folders(on, user, path)
 
 
-def _check_folders(on: Connection, user: str, path: str, *, but: str = "") -> None:
+def _check_size(path: str, size: int) -> None:
+    if size > (most := _most(path)):
+        raise NoRoomError(f"{path!r:.100} must have at most {most:,} bytes, got {size:,}")
+
+
+def _most(path: str) -> int:
+    return min(MOST_BYTES, MOST_SETTINGS) if path == SETTINGS else MOST_BYTES
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a path leads through."""
     parts = path.split("/")
-    above = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _check_folders(on: Connection, user: str, path: str, *, but: str = "") -> None:
+    above = _above(path)
     mine = sa.select(_T.c.path).where(_T.c.user == user, _T.c.path != but)
     below = sa.func.substr(_T.c.path, 1, len(path) + 1) == f"{path}/"
     if not path or on.execute(mine.where(sa.or_(_T.c.path.in_(above), below)).limit(1)).first():
