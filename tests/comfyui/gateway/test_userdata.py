@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp import web
 
-from holdfast.stores.jobs import JobStore, userdata
+from holdfast.stores.jobs import userdata
 from tests.comfyui.gateway.http_house import house
 from tests.comfyui.gateway.test_passage import upstream
 
@@ -286,18 +286,6 @@ async def test_what_is_taken_over_is_no_more_than_one_may_save(tmp_path, monkeyp
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         assert (await home.client.get("/userdata?dir=w")).json() == ["00.json"]
     assert old.asked < 15  # the others are not even fetched
-
-
-def test_many_files_are_taken_over_at_once_by_the_same_rules(tmp_path):
-    store = JobStore(tmp_path / "jobs.db")
-    put = userdata.writing(userdata.put, "ann", "a/b", b"mine")
-    store.write(put).result()
-    files = [("a", b""), ("a/b", b"theirs"), ("a/b/c", b""), ("c", b"1"), ("c/d", b""), ("c", b"2")]
-    put = userdata.writing(userdata.put_missing, "ann", files)
-    assert store.write(put).result() == 1
-    found = store.read(lambda on: [userdata.read(on, "ann", path) for path in ("a/b", "c")])
-    assert [each and each[1] for each in found] == [b"mine", b"1"]
-    store.close()
 
 
 async def test_what_a_server_had_is_shown_only_to_who_may_see_what_is_everybodys(tmp_path):
