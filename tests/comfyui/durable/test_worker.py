@@ -244,3 +244,51 @@ async def test_a_job_that_is_called_as_another_would_be_told_apart_keeps_its_own
             await until(lambda: all(state(store, each) is JobState.DELIVERED for each in "abc"))
     for each in "abc":
         assert [line.kind for line in store.story(each)].count("attempt") == 1
+
+
+async def test_a_worker_that_drains_lets_what_runs_end_and_takes_nothing_new(store, blobs):
+    with StandIn(StandInConfig(step_seconds=0.2)) as server:
+        (job,) = put(store, new_job(painting(steps=8)))
+        async with working(store, blobs, server.url, concurrency=2) as worker:
+            await until(lambda: worker.progress.get(job) and worker.progress[job].value > 0)
+            stops = asyncio.create_task(worker.stop(10.0))
+            await asyncio.sleep(0)
+            (late,) = put(store, new_job(picture()))
+            worker.expect()
+            worker.nudge()
+            await stops
+            assert state(store, job) is JobState.DELIVERED
+            assert state(store, late) is JobState.QUEUED
+
+
+async def test_a_job_whose_lease_ran_out_here_and_was_taken_here_again_is_watched_once(
+    store, blobs
+):
+    def carried() -> int:
+        return sum("_carry" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+    with StandIn(StandInConfig(step_seconds=0.3)) as server:
+        (job,) = put(store, new_job(painting(steps=12)))
+        async with working(store, blobs, server.url, concurrency=2) as worker:
+            await until(lambda: worker.progress.get(job) and worker.progress[job].value > 0)
+            store.reclaim("test")
+            worker.expect()
+            await until(lambda: [each.kind for each in store.story(job)].count("claimed") == 2)
+            await asyncio.sleep(0.5)
+            assert carried() == 1
+            assert state(store, job) is JobState.RUNNING
+            await until(lambda: state(store, job) is JobState.DELIVERED)
+        assert await asyncio.to_thread(history, server) == 1
+
+
+async def test_a_job_that_waits_is_taken_though_room_came_while_another_was_asked_for(
+    store, blobs, monkeypatch
+):
+    monkeypatch.setattr("holdfast.comfyui.durable.worker.LOOK_SECONDS", 60.0)
+    with StandIn(StandInConfig(step_seconds=0.3)) as server:
+        async with working(store, blobs, server.url, concurrency=1) as worker:
+            await asyncio.sleep(0.3)  # it has looked, and found nothing
+            put(store, new_job(painting(1, steps=50)), new_job(painting(2, steps=50)))
+            worker.expect()
+            worker._concurrency = 2
+            await until(lambda: len(worker.running) == 2)

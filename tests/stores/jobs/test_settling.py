@@ -21,6 +21,8 @@ PICTURE = NewFile("9", "picture.png", "0" * 64, 5, "image/png")
         ([{FILE_KEY: 7}], [{FILE_KEY: 7}]),
         ([{FILE_KEY: -1}], [{FILE_KEY: -1}]),
         ([{FILE_KEY: [0]}], [{FILE_KEY: [0]}]),
+        ([{FILE_KEY: 0.0}], [{FILE_KEY: 0.0}]),
+        ([{FILE_KEY: False}], [{FILE_KEY: False}]),
     ],
 )
 def test_a_job_is_delivered_whatever_its_nodes_showed(tmp_path, said, kept):

@@ -50,6 +50,8 @@ class InHand:
         self.claim = claim
         self.label = ""
         self.why = Stop.NOT
+        self.begun = False
+        """Its task has run: what is cancelled before that would give nothing back."""
         self.settling = False
         """Its end is being written: nothing calls it off any more."""
         self.task: asyncio.Task[None]
@@ -85,7 +87,8 @@ class InHand:
         """End the run; the first reason counts."""
         if self.why is Stop.NOT and not self.settling and not self.task.done():
             self.why = why
-            self.task.cancel()
+            if self.begun:
+                self.task.cancel()
 
 
 async def until_it_works(

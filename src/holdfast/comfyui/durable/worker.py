@@ -110,6 +110,7 @@ class Worker:
         self._taking = Taking(store, name, self._room)
         self._asked = asyncio.Event()
         self._stopping = False
+        self._stopped = asyncio.Event()
 
     @property
     def running(self) -> list[StoredJob]:
@@ -153,10 +154,11 @@ class Worker:
                 if idle and not await self._anything_left(order):
                     return
                 await self._rest()
+            await self._taking.close()
+            await self._stopped.wait()  # what runs may end, and keeps its lease meanwhile
         finally:
             keeper.cancel()
             await self._taking.close()
-            await asyncio.sleep(0)  # a task called off before it has begun gives nothing back
             for run in list(self._runs.values()):
                 run.call_off(Stop.LEAVE)
             tasks = [run.task for run in self._runs.values()]
@@ -170,12 +172,16 @@ class Worker:
         """
         self._stopping = True
         self._stir.set()
-        tasks = [run.task for run in self._runs.values()]
-        if tasks and drain_seconds > 0:
-            await asyncio.wait(tasks, timeout=drain_seconds)
-        for run in list(self._runs.values()):
-            run.call_off(Stop.LEAVE)
-        await asyncio.gather(*(run.task for run in self._runs.values()), return_exceptions=True)
+        try:
+            tasks = [run.task for run in self._runs.values()]
+            if tasks and drain_seconds > 0:
+                await asyncio.wait(tasks, timeout=drain_seconds)
+            for run in list(self._runs.values()):
+                run.call_off(Stop.LEAVE)
+            tasks = [run.task for run in self._runs.values()]
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._stopped.set()
 
     # Taking jobs ------------------------------------------------------------------------
 
@@ -192,6 +198,8 @@ class Worker:
         # What was left on servers goes first, so that nothing else takes its place there.
         for claim in sorted(claims, key=lambda each: not each.submissions):
             self._begin(claim)
+        if not self._taking.drained and self._room() > 0:
+            self._stir.set()  # there is more room than when they were asked for
         return bool(claims)
 
     async def _anything_left(self, order: str | None) -> bool:
@@ -204,6 +212,8 @@ class Worker:
                 await self._stir.wait()
 
     def _begin(self, claim: Claim) -> None:
+        if (older := self._runs.get(claim.job.id)) is not None:
+            older.call_off(Stop.LOST)  # its lease ran out, as after a sleep of the whole machine
         run = InHand(claim, self._store, self._relay)
         self._runs[claim.job.id] = run
         label = claim.job.name or claim.job.id
@@ -215,9 +225,10 @@ class Worker:
         run.task.add_done_callback(lambda _task: self._ended(run))
 
     def _ended(self, run: InHand) -> None:
-        self._runs.pop(run.claim.job.id, None)
         self._by_name.pop(run.label, None)
-        self.progress.pop(run.claim.job.id, None)
+        if self._runs.get(run.claim.job.id) is run:
+            del self._runs[run.claim.job.id]
+            self.progress.pop(run.claim.job.id, None)
         if not self._taking.drained or self._stopping:
             self._stir.set()
         if not run.task.cancelled() and (error := run.task.exception()) is not None:
@@ -274,10 +285,10 @@ class Worker:
     # Making them ------------------------------------------------------------------------
 
     async def _carry(self, run: InHand) -> None:
-        claim = run.claim
+        claim, run.begun = run.claim, True
         if self._relay is not None:
             self._relay.began(claim.job)
-        if claim.job.cancel:
+        if claim.job.cancel and run.why is Stop.NOT:
             run.why = Stop.CANCEL
         folder = folder_of(self._blobs.staging(), claim)
         try:
@@ -325,6 +336,7 @@ class Worker:
         job = run.claim.job
         if run.why is Stop.CANCEL:
             await self._comfy.take_back(run.earlier, run.label)
+        if run.why is not Stop.NOT:
             raise asyncio.CancelledError
         deadline = None if job.deadline is None else max(0.05, job.deadline - ambient.wall())
         uploads: dict[str, str | Path] = {}

@@ -247,9 +247,10 @@ def _with_names(outcome: dict[str, Any], named: list[dict[str, str]]) -> dict[st
 
     def filled(item: Any) -> Any:
         # A server's own words may look like a mark of ours.
-        if isinstance(item, dict) and item.get(FILE_KEY) in range(len(named)):
+        at = item.get(FILE_KEY) if isinstance(item, dict) else None
+        if type(at) is int and at in range(len(named)):  # 0.0 and False are as if they were 0
             rest = {name: value for name, value in item.items() if name != FILE_KEY}
-            return rest | named[item[FILE_KEY]]
+            return rest | named[at]
         return item
 
     outcome["outputs"] = {
