@@ -46,7 +46,8 @@ def test_what_is_missing_is_put_by_the_rules_of_one_by_one(store, monkeypatch):
         ("a", b""), ("a/b", b"theirs"), ("a/b/c", b""), ("c", ALL), ("c/d", b""), ("c", b"2"),
         ("e", ALL), ("f", ALL), ("", b""),
     ]  # fmt: skip
-    assert store.write(userdata.writing(userdata.put_missing, "ann", files)).result() == 2
+    left = store.write(userdata.writing(userdata.put_missing, "ann", files)).result()
+    assert [each.partition(":")[0] for each in left] == ["'a'", "'a/b/c'", "'c/d'", "'f'"]
     assert [each.path for each in store.read(lambda on: userdata.listed(on, "ann"))] == [
         "a/b", "c", "e",
     ]  # fmt: skip
