@@ -1,7 +1,7 @@
 """What the gateway costs: time added per small job, jobs accepted a second, memory over many jobs.
 
 Run with ``python -m benchmarks.gateway [--jobs N]``: a stand-in server and a gateway as processes.
-Direct, through a relay that keeps nothing, and through the gateway alternate, so that all meet the
+Direct, through the relays of `bare_relay`, and through the gateway alternate, so that all meet the
 same machine.
 """
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,16 +173,21 @@ def memory(process: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def measure(
-    direct: str, relay: str, gateway: str, *, process: int, jobs: int, shown: Path
-) -> None:
-    """Print it all; ``shown`` is where the server keeps what it showed."""
-    plain, relayed, through = await latency((direct, relay, gateway), 200)
-    print(
-        f"small job, median of 200: direct {plain * 1e3:.1f} ms, through a relay that keeps "
-        f"nothing {(relayed - plain) * 1e3:.1f} ms more, through the gateway "
-        f"{(through - plain) * 1e3:.1f} ms more"
-    )
+async def measure(ways: Mapping[str, str], *, process: int, jobs: int, shown: Path) -> None:
+    """Print it all.
+
+    Args:
+        ways: addresses: of the server, of what stands before it, and of the gateway.
+        process: the gateway's.
+        jobs: how many to run for its memory.
+        shown: where the server keeps what it showed.
+    """
+    direct, gateway = ways["directly"], ways["through the gateway"]
+    taken = dict(zip(ways, await latency(list(ways.values()), 200), strict=True))
+    plain = taken.pop("directly")
+    print(f"small job, median of 200: {plain * 1e3:.1f} ms directly")
+    for way, seconds in taken.items():
+        print(f"  {way}: {(seconds - plain) * 1e3:.1f} ms more", flush=True)
     plain, through = await queued(direct, 50), await queued(gateway, 50)
     print(
         f"50 jobs of {plain * 1e3:.0f} ms in a queue, a job: through the gateway "
@@ -211,13 +216,21 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=4_000)
     parser.add_argument("--jobs-per-server", type=int, default=1)
     given = parser.parse_args()
-    behind, between, before = free_port(), free_port(), free_port()
-    direct, relay, gateway = (f"http://127.0.0.1:{port}" for port in (behind, between, before))
+    ports = [free_port() for _ in range(4)]
+    behind, between, keeping, before = ports
+    direct, nothing, least, gateway = (f"http://127.0.0.1:{port}" for port in ports)
+    ways = {
+        "directly": direct,
+        "through a relay that keeps nothing": nothing,
+        "through a relay that keeps the least": least,
+        "through the gateway": gateway,
+    }
     with tempfile.TemporaryDirectory() as folder:
         commands = (
             f"holdfast.apps standin --port {behind} --folder {folder}/server "
             "--step-seconds 0.02".split(),
             f"benchmarks.bare_relay {between} {direct}".split(),
+            f"benchmarks.bare_relay {keeping} {direct} {folder}/least".split(),
             f"holdfast.apps serve --server {direct} --port {before} --no-keys --no-dashboard "
             f"--jobs-per-server {given.jobs_per_server} --data {folder}/data".split(),
         )
@@ -232,14 +245,12 @@ def main() -> None:
             for each in commands
         ]
         try:
-            for port in (behind, between, before):
+            for port in ports:
                 wait_for(port)
             asyncio.run(
                 measure(
-                    direct,
-                    relay,
-                    gateway,
-                    process=processes[2].pid,
+                    ways,
+                    process=processes[-1].pid,
                     jobs=given.jobs,
                     shown=Path(folder, "server", "temp"),
                 )
