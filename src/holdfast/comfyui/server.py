@@ -196,9 +196,9 @@ class Server:
         try:
             answer = await self._json("GET", "/userdata?dir=.&recurse=true")
         except AnswerError as error:
-            if error.status >= 500:
+            if error.status != 404:  # a login page does not say that there is nothing
                 raise
-            return []  # there are none
+            return []
         listed = answer.body if isinstance(answer.body, list) else []
         return [each for each in listed if isinstance(each, str)]
 
@@ -224,7 +224,7 @@ class Server:
         try:
             answer = await self._json("GET", "/settings", largest=MAX_SMALL_JSON_BYTES)
         except AnswerError as error:
-            if error.status >= 500:
+            if error.status != 404:
                 raise
             return {}
         return answer.body if isinstance(answer.body, dict) else {}

@@ -214,13 +214,13 @@ class Before:
 
     def __init__(self):
         self.files = {"workflows/old one%.json": b"old", "comfy.settings.json": b'{"s": 1}'}
-        self.broken = False
+        self.broken = 0
         self.asked = 0
 
     async def answer(self, request):
         self.asked += request.path.startswith(("/userdata", "/settings"))
         if self.broken:
-            return web.Response(status=500)
+            return web.Response(status=self.broken, text="<html>", content_type="text/html")
         match request.path:
             case "/userdata":
                 return web.json_response([*self.files, "../../etc/passwd", 5])
@@ -296,18 +296,19 @@ async def test_what_a_server_had_is_shown_only_to_who_may_see_what_is_everybodys
         assert (await home.client.get("/settings", headers=ANN)).json() == {}
 
 
+@pytest.mark.parametrize("status", [500, 401, 403, 302, 200])
 async def test_a_server_in_trouble_is_asked_again_later_and_not_for_each_request(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, status
 ):
     old = Before()
-    old.broken = True
+    old.broken = status
     monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.AGAIN_SECONDS", 3600.0)
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         await home.client.post("/settings", json={"s": 2})
         before = old.asked
         await home.client.get("/settings")
         assert old.asked == before
-    old.broken = False
+    old.broken = 0
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         # What was saved here meanwhile wins.
         assert (await home.client.get("/settings")).json() == {"s": 2}
