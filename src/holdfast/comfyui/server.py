@@ -200,10 +200,10 @@ class Server:
         """
         content = bytearray()
         async with self._request("GET", f"/userdata/{encoded}") as response:
-            if response.status >= 500:
-                raise self._error_answer(response, "/userdata", "")
-            if response.status != 200:
+            if response.status in {400, 403, 404}:  # it did list the file, so this is no login
                 return None
+            if response.status != 200:
+                raise self._error_answer(response, "/userdata", "")
             async for chunk in response.content.iter_any():
                 content += chunk
                 if len(content) > limit:
@@ -215,7 +215,7 @@ class Server:
         try:
             return (await self._json("GET", path, largest=MAX_SMALL_JSON_BYTES)).body
         except AnswerError as error:
-            if error.status >= 500:
+            if error.status != 404:
                 raise
             return None
 

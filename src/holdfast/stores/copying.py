@@ -92,7 +92,7 @@ def copy_table(read: Connection, write: Connection, table: sa.Table, what: str =
     keys = list(table.primary_key)
     last: tuple[object, ...] | None = None
     while True:
-        query = sa.select(table).order_by(*keys).limit(STEP)
+        query = sa.select(table).order_by(*keys).limit(step(table, STEP))
         if last is not None:
             query = query.where(sa.tuple_(*keys) > sa.tuple_(*map(sa.literal, last)))
         rows = [dict(row) for row in read.execute(query).mappings()]
@@ -107,6 +107,12 @@ def copy_table(read: Connection, write: Connection, table: sa.Table, what: str =
             f"table {table.name} has {there} rows, {copied} were copied and {here} arrived"
         )
     return copied
+
+
+def step(table: sa.Table, rows: int) -> int:
+    """How many rows of a table to have in memory: far fewer where whole files are in them."""
+    heavy = any(isinstance(column.type, sa.LargeBinary) for column in table.columns)
+    return max(1, rows // 100) if heavy else rows
 
 
 def _count(connection: Connection, table: sa.Table) -> int:

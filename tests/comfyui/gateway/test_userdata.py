@@ -243,7 +243,7 @@ class Before:
 
     def __init__(self):
         self.files = {"workflows/old one%.json": b"old", "comfy.settings.json": b'{"s": 1}'}
-        self.broken = self.new = False
+        self.broken, self.new = 0, False
         self.failing = ""
         self.asked = 0
 
@@ -251,7 +251,7 @@ class Before:
         self.asked += request.path.startswith(("/userdata", "/v2", "/settings"))
         name = request.path.removeprefix("/userdata/")
         if self.broken or name == self.failing:
-            return web.Response(status=503)
+            return web.Response(status=self.broken or 503, text="<html>", content_type="text/html")
         folder = {"path": "workflows", "type": "directory"}
         listed = [folder, *({"path": path, "type": "file"} for path in self.files)]
         known = {
@@ -370,18 +370,19 @@ async def test_what_a_server_had_is_shown_only_to_who_may_see_what_is_everybodys
         assert (await home.client.get("/settings", headers=ANN)).json() == {}
 
 
+@pytest.mark.parametrize("status", [500, 401, 403, 302, 200])
 async def test_a_server_in_trouble_is_asked_again_later_and_not_for_each_request(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, status
 ):
     old = Before()
-    old.broken = True
+    old.broken = status
     monkeypatch.setattr("holdfast.comfyui.gateway.heirloom.AGAIN_SECONDS", 3600.0)
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         await home.client.post("/settings", json={"s": 2})
         before = old.asked
         await home.client.get("/settings")
         assert old.asked == before
-    old.broken = False
+    old.broken = 0
     async with upstream(old.answer) as url, house(tmp_path, [url]) as home:
         # What was saved here meanwhile wins.
         assert (await home.client.get("/settings")).json() == {"s": 2}

@@ -98,6 +98,23 @@ async def test_five_hundred_sockets_are_open_at_once(house):
         await asyncio.gather(*(each.close() for each in sockets))
 
 
+async def test_a_request_that_comes_again_when_its_job_is_over_does_not_wait_in_the_queue(
+    tmp_path,
+):
+    again = {"idempotency-key": "one"}
+    body = {"prompt": picture().to_api(), "client_id": "c"}
+    with StandIn() as server:
+        with gateway(server.url, data=tmp_path, options=("--no-keys", "--no-dashboard")) as made:
+            job = made.ask("/prompt", body, **again)["prompt_id"]
+            made.until(job)
+            same = made.ask("/prompt", body, **again)["prompt_id"]
+            async with aiohttp.ClientSession() as session:
+                async with session.ws_connect(f"{made.url}/ws?clientId=d") as heard:
+                    status = json.loads((await heard.receive(timeout=10)).data)
+    assert job == same
+    assert status["data"]["status"]["exec_info"]["queue_remaining"] == 0
+
+
 # Keys -------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from holdfast.stores.jobs import (
     NewJob,
     StoreUnavailableError,
     Submitted,
+    userdata,
 )
 from holdfast.stores.jobs.copying import copy
 from holdfast.stores.jobs.salvaging import salvage
@@ -207,3 +208,18 @@ def test_salvaging_refuses_what_makes_no_sense(source, tmp_path):
     full = shutil.copy(source, tmp_path / "full.db")
     with pytest.raises(BadInputError, match="into must be an empty store"):
         salvage(source, full)
+
+
+@pytest.mark.parametrize("way", [copy, salvage])
+def test_saved_workflows_arrive_byte_by_byte(tmp_path, url, open_store, way):
+    files = [(f"w/{number:03}", bytes(range(256)) * (number % 3)) for number in range(50)]
+    path = tmp_path / "old.db"
+    store = open_store(path)
+    store.write(userdata.writing(userdata.put_missing, "ann", files)).result()
+    store.close()
+    way(path, url)
+    there = open_store(url)
+    for name, content in files:
+        saved = there.read(lambda on, name=name: userdata.read(on, "ann", name))
+        assert saved is not None
+        assert saved[1] == content

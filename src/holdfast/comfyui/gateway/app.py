@@ -250,7 +250,8 @@ class Gateway:
             self.worker.expect()
 
     def _accepted(self, job: StoredJob) -> None:
-        self.hub.accepted(job)
+        if not job.state.ended:  # a request that came again may be answered with a job that is over
+            self.hub.accepted(job)
         self.hub.queue_changed(job.user)
         if self.worker is not None:
             self.worker.expected()

@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection
 from holdfast.errors import BadInputError
 from holdfast.machines.tenure import JobState
 from holdfast.ports import ambient
-from holdfast.stores import address
+from holdfast.stores import address, copying
 from holdfast.stores.jobs import opening, tables
 from holdfast.stores.jobs.copying import go_on_numbering
 from holdfast.stores.jobs.settling import dead_letter
@@ -136,7 +136,7 @@ def _rows(
             return None
 
     last = -(2**63)
-    while some := found("rowid > ? ORDER BY rowid LIMIT ?", last, STEP):
+    while some := found("rowid > ? ORDER BY rowid LIMIT ?", last, copying.step(table, STEP)):
         for row in some:
             yield dict(zip(names, row[1:], strict=True))
         last = some[-1][0]
@@ -162,6 +162,9 @@ def _rows(
 def _insert(write: Connection, table: sa.Table, row: dict[str, Any]) -> bool:
     for column in table.columns:
         value = row[column.name]
+        if isinstance(column.type, sa.LargeBinary):
+            row[column.name] = value.encode() if isinstance(value, str) else value
+            continue
         if isinstance(column.type, sa.Boolean):
             row[column.name] = value == 1
         elif isinstance(value, bytes):
