@@ -98,7 +98,7 @@ def relay(server: str, keeper: Keeper | None = None) -> web.Application:
                     if frame.type is not aiohttp.WSMsgType.TEXT:
                         await before.send_bytes(frame.data)
                         continue
-                    job = _ended(frame.data) if keeper is not None else None
+                    job = ended(frame.data) if keeper is not None else None
                     if keeper is not None and job is not None:
                         await keeper.settle(request.app[_SESSION], server, job)
                     await before.send_str(frame.data)
@@ -115,7 +115,7 @@ def relay(server: str, keeper: Keeper | None = None) -> web.Application:
     return app
 
 
-def _ended(frame: str) -> str | None:
+def ended(frame: str) -> str | None:
     """The job whose end a frame tells."""
     told = json.loads(frame)
     data = told.get("data") or {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
 import os
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 
 import aiohttp
 
+from benchmarks.bare_relay import ended
 from benchmarks.crash.cast import free_port, wait_for
 
 _NUMBERS = itertools.count()
@@ -69,10 +69,7 @@ async def one_job(session: aiohttp.ClientSession, socket: Any, url: str, client:
     async for frame in socket:
         if frame.type is not aiohttp.WSMsgType.TEXT:
             continue
-        told = json.loads(frame.data)
-        data = told.get("data") or {}
-        ended = told["type"] == "executing" and data.get("node") is None
-        if ended and data.get("prompt_id") == job:
+        if ended(frame.data) == job:
             break
     return time.perf_counter() - began
 
@@ -109,10 +106,8 @@ async def queued(url: str, count: int) -> float:
             async with session.post(f"{url}/prompt", json=body) as answer:
                 left.add((await answer.json())["prompt_id"])
         async for frame in socket:
-            told = json.loads(frame.data) if frame.type is aiohttp.WSMsgType.TEXT else {}
-            data = told.get("data") or {}
-            if told.get("type") == "executing" and data.get("node") is None:
-                left.discard(data.get("prompt_id"))
+            if frame.type is aiohttp.WSMsgType.TEXT:
+                left.discard(ended(frame.data))
             if not left:
                 break
         return (time.perf_counter() - began) / count

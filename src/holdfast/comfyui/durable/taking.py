@@ -86,9 +86,7 @@ class Taking:
         try:
             # Whoever is cancelled here leaves the claim to `close`.
             claims = await asyncio.shield(asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
+        except Exception:
             self._asked = None
             raise
         self._asked = None

@@ -257,7 +257,7 @@ class Gateway:
             self.worker.expected()
 
     def _came_by_rest(self, job: StoredJob) -> None:
-        self.http.desk.accepted(job)
+        self._accepted(job)
         if self.worker is not None:
             self.worker.nudge()
 

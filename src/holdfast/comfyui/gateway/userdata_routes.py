@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from email.utils import formatdate
 from typing import Any, TypeVar
@@ -36,8 +36,6 @@ from holdfast.stores.jobs import userdata
 from holdfast.stores.jobs.userdata import NameTakenError, NoRoomError, Saved
 
 T = TypeVar("T")
-SETTING_BYTES = 4 * 2**20
-"""Of a request that changes settings."""
 _MOVED = 3
 """Parts of a path that moves a file: from, ``move``, and to."""
 
@@ -111,7 +109,7 @@ class UserData:
         return Response()
 
     async def _json(self, request: Request) -> Any:
-        raw = await read_body(request, SETTING_BYTES)
+        raw = await read_body(request, userdata.MOST_SETTINGS)
         try:
             value = json.loads(raw, parse_constant=_no_number)
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
@@ -149,13 +147,14 @@ class UserData:
         top = _path(request.query_params.get("path", ""))
         if top is None:
             return PlainTextResponse("Invalid path requested", 400)
-        everything = await self._below(caller, "")
-        if any(path == top for path, _ in everything):
+        everything = await self._read(lambda on: userdata.listed(on, caller.user))
+        if any(each.path == top for each in everything):
             return PlainTextResponse("Requested path is not a directory", 400)
-        found = await self._below(caller, top)
+        start = f"{top}/" if top else ""
+        found = [each for each in everything if each.path.startswith(start)]
         if top and not found:
             return PlainTextResponse("Requested path not found", 404)
-        folders = sorted({up for _, each in found for up in _above(each.path, top)})
+        folders = {up for each in found for up in userdata.above(each.path) if up.startswith(start)}
         shown = [
             {"name": path.rpartition("/")[2], "path": path, "type": "directory"} for path in folders
         ] + [
@@ -166,7 +165,7 @@ class UserData:
                 "size": each.size,
                 "modified": each.modified,
             }
-            for _, each in found
+            for each in found
         ]
         return answer(sorted(shown, key=lambda each: (each["type"] != "directory", _low(each))))
 
@@ -271,13 +270,6 @@ def _info(saved: Saved, path: str) -> dict[str, Any]:
 
 def _hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
-
-
-def _above(path: str, top: str) -> Iterable[str]:
-    """The folders between a path and the folder it was found below."""
-    parts = path.split("/")
-    first = top.count("/") + 2 if top else 1
-    return ("/".join(parts[:count]) for count in range(first, len(parts)))
 
 
 def _low(shown: dict[str, Any]) -> str:

@@ -128,21 +128,21 @@ def put_missing(
     rows.label("user", user)
     there = listed(on, user)
     names, total = {each.path for each in there}, sum(each.size for each in there)
-    folders = {up for path in names for up in _above(path)}
+    folders = {up for path in names for up in above(path)}
     made: list[dict[str, Any]] = []
     left: list[str] = []
     for path, content in files:
-        size, above = len(content), _above(path)
+        size, folders_of = len(content), above(path)
         if not path or path in names:
             continue
-        if path in folders or not names.isdisjoint(above):
+        if path in folders or not names.isdisjoint(folders_of):
             left.append(f"{path!r:.100}: it cannot be a file and a folder at once")
             continue
         if size > _most(path) or len(names) >= MOST_FILES or total + size > MOST_TOTAL:
             left.append(f"{path!r:.100}: there is no room for its {size:,} bytes")
             continue
         names.add(path)
-        folders.update(above)
+        folders.update(folders_of)
         total += size
         when = {"created": now, "modified": now}
         made.append({"user": user, "path": path, "content": content, "size": size, **when})
@@ -254,15 +254,17 @@ def _most(path: str) -> int:
     return min(MOST_BYTES, MOST_SETTINGS) if path == SETTINGS else MOST_BYTES
 
 
-def _above(path: str) -> list[str]:
-    """The folders that a path leads through."""
+def above(path: str) -> list[str]:
+    """The folders that a path leads through, the outermost first."""
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _check_folders(on: Connection, user: str, path: str, *, but: str = "") -> None:
-    above = _above(path)
     mine = sa.select(_T.c.path).where(_T.c.user == user, _T.c.path != but)
     below = sa.func.substr(_T.c.path, 1, len(path) + 1) == f"{path}/"
-    if not path or on.execute(mine.where(sa.or_(_T.c.path.in_(above), below)).limit(1)).first():
+    if (
+        not path
+        or on.execute(mine.where(sa.or_(_T.c.path.in_(above(path)), below)).limit(1)).first()
+    ):
         raise BadInputError(f"{path!r:.100} cannot be a file and a folder at once")
